@@ -1,0 +1,35 @@
+import { crc32 as zlibCrc32 } from "node:zlib";
+
+/** CRC-32 (IEEE 802.3, reflected, initial and final complement) as GPT uses it (UEFI 2.10, 5.3.2). */
+export function crc32(bytes: Uint8Array): number {
+  return zlibCrc32(bytes);
+}
+
+function table(polynomial: number): Uint32Array {
+  const out = new Uint32Array(256);
+  for (let i = 0; i < 256; i++) {
+    let c = i;
+    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ polynomial : c >>> 1;
+    out[i] = c >>> 0;
+  }
+  return out;
+}
+
+const IEEE = table(0xedb88320);
+const CASTAGNOLI = table(0x82f63b78);
+
+function run(lookup: Uint32Array, bytes: Uint8Array, seed: number): number {
+  let c = seed >>> 0;
+  for (let i = 0; i < bytes.length; i++) c = lookup[(c ^ bytes[i]!) & 0xff]! ^ (c >>> 8);
+  return c >>> 0;
+}
+
+/** CRC-32 register update without any complement: LVM2 starts it at 0xf597a6cf (lib/misc/crc.c), ext4-style callers at ~0. */
+export function crc32Raw(bytes: Uint8Array, seed: number): number {
+  return run(IEEE, bytes, seed);
+}
+
+/** CRC-32C register update without final complement (ext4 disk layout, "Checksums"; Btrfs; start with 0xffffffff). */
+export function crc32cRaw(bytes: Uint8Array, seed: number): number {
+  return run(CASTAGNOLI, bytes, seed);
+}

@@ -1,0 +1,50 @@
+/**
+ * Costs that an image can dictate, with the most we accept of each. Every value can be raised by `--limit NAME=VALUE`;
+ * the error that a limit raises names it. Sizes in bytes unless the name says otherwise.
+ */
+export interface Limits {
+  /** qcow2 L1 table; QEMU's QCOW_MAX_L1_SIZE is 32 MiB (block/qcow2.h). */
+  readonly qcow2L1Bytes: number;
+  /** qcow2 refcount table; QEMU's QCOW_MAX_REFTABLE_SIZE is 8 MiB (block/qcow2.h). */
+  readonly qcow2RefcountTableBytes: number;
+  /** qcow2 snapshots; QEMU's QCOW_MAX_SNAPSHOTS is 65536, of which each costs an L1 table when opened. */
+  readonly qcow2Snapshots: number;
+  /** Images in one backing chain. */
+  readonly backingDepth: number;
+  /** Layers inside layers, counted from the source. */
+  readonly nestingDepth: number;
+  /** Nodes in one tree. */
+  readonly nodes: number;
+  /** LUKS2 JSON area; the largest header of the specification is 4 MiB (LUKS2 2.1, table 1). */
+  readonly luks2JsonBytes: number;
+  /** Argon2 memory in KiB that a keyslot may ask for; cryptsetup's own maximum is 4 GiB. */
+  readonly argon2MemoryKiB: number;
+  readonly argon2Passes: number;
+  readonly argon2Lanes: number;
+  readonly pbkdf2Iterations: number;
+  /** Logical partitions in an MBR's extended chain; Linux numbers up to 255. */
+  readonly logicalPartitions: number;
+  /** Bytes of a GPT's partition entry array; UEFI 2.10, 5.3.2 asks for at least 16 KiB. */
+  readonly gptEntryBytes: number;
+  /** One copy of LVM2 metadata text. */
+  readonly lvmMetadataBytes: number;
+  readonly lvmSegments: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  qcow2L1Bytes: 32 * 1024 * 1024,
+  qcow2RefcountTableBytes: 8 * 1024 * 1024,
+  qcow2Snapshots: 65536,
+  backingDepth: 200,
+  nestingDepth: 16,
+  nodes: 10_000,
+  luks2JsonBytes: 4 * 1024 * 1024,
+  argon2MemoryKiB: 4 * 1024 * 1024,
+  argon2Passes: 64,
+  argon2Lanes: 64,
+  pbkdf2Iterations: 100_000_000,
+  logicalPartitions: 255,
+  gptEntryBytes: 4 * 1024 * 1024,
+  lvmMetadataBytes: 16 * 1024 * 1024,
+  lvmSegments: 1_000_000,
+};
