@@ -1,0 +1,67 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { StorageError } from "../core/errors.ts";
+import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
+
+/** Options of every verb that opens sources. */
+export interface SourceFlags {
+  readonly format?: "raw" | "qcow2";
+  readonly allowPath?: readonly string[];
+  readonly keyFile?: readonly string[];
+  readonly keyFd?: number;
+  readonly prompt: boolean;
+  readonly header?: string;
+  readonly limit?: readonly string[];
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+/** A count of bytes: a number, or with a suffix K, M, G, T (powers of 1024). */
+export function parseBytes(value: string): number {
+  const match = /^(\d+)\s*([kmgt]?)(?:i?b)?$/i.exec(value.trim());
+  const n = match ? Number(match[1]) * 1024 ** ["", "k", "m", "g", "t"].indexOf(match[2]!.toLowerCase()) : Number.NaN;
+  if (!Number.isSafeInteger(n)) throw new InvalidArgumentError("a number of bytes is wanted, such as 512, 64K or 2G");
+  return n;
+}
+
+export function parseCount(value: string): number {
+  const n = Number(value);
+  if (!Number.isSafeInteger(n) || n < 0) throw new InvalidArgumentError("a whole number is wanted");
+  return n;
+}
+
+/** Adds SOURCE… and what belongs to it. */
+export function withSources(command: Command): Command {
+  return command
+    .argument("<source...>", "image files, block devices or nbd+unix:///EXPORT?socket=PATH; several are resolved together")
+    .addOption(new Option("--format <format>", "do not detect the image format").choices(["raw", "qcow2"]))
+    .option("--allow-path <dir>", "let images name backing files in this folder (repeatable)", collect)
+    .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
+    .option("--key-fd <n>", "read a key from this file descriptor", parseCount)
+    .option("--no-prompt", "never ask for a passphrase on the terminal")
+    .option("--header <file>", "detached LUKS header of the first source")
+    .option("--limit <name=value>", "raise a named limit (repeatable)", collect)
+    .option("--debug", "show stack traces");
+}
+
+/** The volume selector option; `repeat` for verbs that take several. */
+export function withVolume(command: Command, repeat: boolean): Command {
+  const text = "volume: lvg1/lvroot, p2, sda2, UUID=…, LABEL=…, as inspect prints it";
+  return repeat ? command.option("--volume <selector>", `${text} (repeatable; default: all)`, collect) : command.requiredOption("--volume <selector>", text);
+}
+
+export function limitsFrom(flags: readonly string[] | undefined): Limits {
+  const limits: Record<string, number> = { ...DEFAULT_LIMITS };
+  for (const flag of flags ?? []) {
+    const [name = "", value = ""] = flag.split("=", 2);
+    const n = Number(value);
+    if (!(name in limits) || value === "" || !Number.isSafeInteger(n) || n < 0) {
+      throw new StorageError("usage", `--limit ${flag} is not understood`, { hint: `the names are: ${Object.keys(DEFAULT_LIMITS).join(", ")}` });
+    }
+    limits[name] = n;
+  }
+  return limits as unknown as Limits;
+}

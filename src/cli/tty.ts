@@ -1,0 +1,70 @@
+import { closeSync, openSync } from "node:fs";
+import { ReadStream } from "node:tty";
+import { writeSync } from "node:fs";
+import { StorageError } from "../core/errors.ts";
+
+const ENTER = [0x0d, 0x0a];
+const CTRL_C = 0x03;
+const CTRL_D = 0x04;
+const CTRL_U = 0x15;
+const BACKSPACE = [0x08, 0x7f];
+/** cryptsetup's longest interactive passphrase (lib/utils_crypt.c: DEFAULT_PASSPHRASE_SIZE_MAX). */
+const LONGEST = 512;
+
+/**
+ * Asks on the controlling terminal without echo, as bytes: a string could not be wiped. Null when there is no terminal.
+ * Throws `cancelled` on Ctrl-C. stdin and stdout are not touched, so they may be pipes.
+ */
+export async function askSecret(question: string): Promise<Uint8Array | null> {
+  let fd: number;
+  try {
+    fd = openSync("/dev/tty", "r+");
+  } catch {
+    return null;
+  }
+  const tty = new ReadStream(fd);
+  try {
+    writeSync(fd, question);
+    tty.setRawMode(true);
+    return await new Promise<Uint8Array>((resolve, reject) => {
+      const line = Buffer.alloc(LONGEST);
+      let length = 0;
+      const finish = (act: () => void): void => {
+        tty.off("data", onData);
+        writeSync(fd, "\r\n");
+        act();
+        line.fill(0);
+      };
+      const onData = (chunk: Buffer): void => {
+        for (const byte of chunk) {
+          if (byte === CTRL_C) {
+            chunk.fill(0);
+            return finish(() => reject(new StorageError("cancelled", "cancelled")));
+          }
+          if (ENTER.includes(byte) || byte === CTRL_D) {
+            chunk.fill(0);
+            return finish(() => resolve(Uint8Array.from(line.subarray(0, length))));
+          }
+          if (BACKSPACE.includes(byte)) {
+            // A UTF-8 character is erased whole: continuation bytes are 10xxxxxx.
+            while (length > 0 && (line[--length]! & 0xc0) === 0x80) line[length] = 0;
+          } else if (byte === CTRL_U) {
+            length = 0;
+          } else if (length < LONGEST) {
+            line[length++] = byte;
+          }
+        }
+        chunk.fill(0);
+      };
+      tty.on("data", onData);
+    });
+  } finally {
+    tty.setRawMode(false);
+    tty.destroy();
+    try {
+      closeSync(fd);
+    } catch {
+      // The stream has closed it already.
+    }
+  }
+}

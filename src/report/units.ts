@@ -1,0 +1,32 @@
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** `1536` → `1.5 KiB`; below 1 KiB without a decimal. */
+export function humanSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** `64 KiB` for what is a whole number of a unit, else as humanSize. */
+export function exactSize(bytes: number): string {
+  const text = humanSize(bytes);
+  return text.replace(".0 ", " ");
+}
+
+/** `245825` → `245,825`. */
+export function grouped(n: number): string {
+  return n.toLocaleString("en-US");
+}
+
+/** Makes guest-controlled text safe for a terminal: control characters and bidi overrides become visible escapes. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are exactly what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => {
+    const code = c.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
+}

@@ -1,0 +1,12 @@
+import type { LayerDriver } from "../core/layer.ts";
+import { gptDriver } from "../layers/gpt/driver.ts";
+import { luksDriver } from "../layers/luks/driver.ts";
+import { lvmDriver } from "../layers/lvm/driver.ts";
+import { mbrDriver } from "../layers/mbr/driver.ts";
+
+/**
+ * Layers that may stand anywhere in a stack, in the order in which they are asked. LVM comes before the partition tables: a physical
+ * volume may carry an old table in its first sector. GPT comes before MBR: its protective MBR is one. Image formats are not here:
+ * they are a property of the source, never of what a guest wrote into it.
+ */
+export const NESTED_DRIVERS: readonly LayerDriver[] = [luksDriver, lvmDriver, gptDriver, mbrDriver];

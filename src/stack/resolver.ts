@@ -1,0 +1,470 @@
+import { checked } from "../core/checked.ts";
+import type { BlockDevice } from "../core/device.ts";
+import { describeError, StorageError } from "../core/errors.ts";
+import { openFileDevice } from "../core/file-device.ts";
+import type { Finding, Json } from "../core/finding.ts";
+import type { KeyProvider, Layer, LayerChild, LayerDriver, NodeInfo, OpenContext } from "../core/layer.ts";
+import type { Limits } from "../core/limits.ts";
+import { type FilesystemInfo, recognise } from "../filesystems/registry.ts";
+import { missingRoles } from "../layers/lvm/driver.ts";
+import { qcow2Driver } from "../layers/qcow2/driver.ts";
+import type { PathGate } from "./gate.ts";
+import { NESTED_DRIVERS } from "./registry.ts";
+import { nameNodes } from "./selectors.ts";
+import type { Tree, TreeNode } from "./tree.ts";
+import { probeWindow } from "./window.ts";
+
+/** Where a stack starts: an opened bottom device and what is known about it. */
+export interface StackSource {
+  /** As the user named it; shown. */
+  readonly name: string;
+  readonly kind: "file" | "blockdev" | "nbd";
+  /** The image's path, from which relative references inside it are resolved. Null for NBD. */
+  readonly path: string | null;
+  readonly device: BlockDevice;
+  /** Null: detect, which is done for plain files only. */
+  readonly format: "raw" | "qcow2" | null;
+  readonly details: { readonly [key: string]: Json | undefined };
+}
+
+export interface StackOptions {
+  readonly writable: boolean;
+  readonly keys: KeyProvider;
+  readonly limits: Limits;
+  readonly gate: PathGate;
+  /** A detached LUKS header, tried for the first source's content. */
+  readonly detachedHeader?: BlockDevice | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An opened stack: the tree, and the devices in it until disposal. Sources stay the caller's. */
+export interface Stack extends AsyncDisposable {
+  readonly tree: Tree;
+}
+
+interface Member {
+  readonly device: BlockDevice;
+  readonly node: TreeNode;
+  readonly role: string;
+}
+
+/** Opens all layers over the sources. A source that cannot be opened at all throws; damage further up becomes a finding. */
+export async function openStack(sources: readonly StackSource[], options: StackOptions): Promise<Stack> {
+  const resolver = new Resolver(sources, options);
+  try {
+    await resolver.run();
+  } catch (error) {
+    await resolver[Symbol.asyncDispose]();
+    throw error;
+  }
+  return resolver;
+}
+
+class Resolver implements Stack {
+  readonly #sources: readonly StackSource[];
+  readonly #options: StackOptions;
+  readonly #roots: TreeNode[] = [];
+  readonly #groups: TreeNode[] = [];
+  readonly #opened: AsyncDisposable[] = [];
+  /** Members seen so far that wait for their set to be opened. */
+  readonly #sets = new Map<string, { driver: LayerDriver; members: Member[] }>();
+  #nodes = 0;
+  #tree: Tree | null = null;
+
+  constructor(sources: readonly StackSource[], options: StackOptions) {
+    this.#sources = sources;
+    this.#options = options;
+  }
+
+  get tree(): Tree {
+    return this.#tree!;
+  }
+
+  async run(): Promise<void> {
+    for (const [index, source] of this.#sources.entries()) await this.#openSource(source, index);
+    for (;;) {
+      const ready = await this.#takeSets();
+      if (ready.length === 0) break;
+      for (const set of ready) await this.#openSet(set.driver, set.members);
+    }
+    this.#tree = nameNodes(
+      this.#roots,
+      this.#groups,
+      this.#sources.map((s) => s.name),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    let first: unknown;
+    for (const item of this.#opened.splice(0).reverse()) {
+      try {
+        await item[Symbol.asyncDispose]();
+      } catch (error) {
+        first ??= error;
+      }
+    }
+    if (first !== undefined) throw first;
+  }
+
+  async #openSource(source: StackSource, index: number): Promise<void> {
+    const root = this.#node({
+      id: `disk${index + 1}`,
+      info: { kind: source.kind, details: { name: source.name, ...source.details }, findings: [] },
+      offset: null,
+      size: source.device.size,
+      path: [],
+      device: source.device,
+      source: index,
+    });
+    this.#roots.push(root);
+    const format = source.format ?? (await this.#detect(source, root));
+    if (format === "raw") {
+      const raw = this.#child(
+        root,
+        "raw",
+        { kind: "raw", details: {}, findings: [] },
+        0,
+        source.device.size,
+        source.device,
+        false,
+      );
+      await this.#content(source.device, raw, 0);
+      return;
+    }
+    const layer = await this.#track(qcow2Driver.open([source.device], this.#context(source.path, 0)));
+    const node = this.#child(
+      root,
+      "qcow2",
+      layer.info,
+      null,
+      layer.children[0]?.size ?? source.device.size,
+      null,
+      true,
+    );
+    await this.#intoLayer(layer, node, 0);
+  }
+
+  /** Only a plain file is looked at: what a guest wrote onto a block device or an NBD export must never choose the format. */
+  async #detect(source: StackSource, root: TreeNode): Promise<"raw" | "qcow2"> {
+    if (source.kind !== "file") return "raw";
+    const hit = await qcow2Driver.probe(probeWindow(source.device));
+    if (!hit) return "raw";
+    if (!/\.(qcow2?|img)$/i.test(source.name) && /\.raw$/i.test(source.name)) {
+      root.findings.push({
+        severity: "warning",
+        code: "format-guessed",
+        layer: "file",
+        message:
+          "its content begins like a qcow2 image although its name says raw; if a guest owns this file as a raw disk, use --format raw",
+      });
+    }
+    return "qcow2";
+  }
+
+  #context(imagePath: string | null, depth: number): OpenContext {
+    const { writable, keys, limits, signal, gate, detachedHeader } = this.#options;
+    return {
+      writable,
+      keys,
+      limits,
+      signal,
+      ...(detachedHeader ? { detachedHeader } : {}),
+      openImage: async (reference, format) => {
+        if (depth >= limits.backingDepth) {
+          throw new StorageError("limit", `the backing chain is longer than ${limits.backingDepth} images`, {
+            layer: "qcow2",
+            hint: "if the chain is no loop, raise it with --limit backingDepth=N",
+          });
+        }
+        if (imagePath === null) {
+          throw new StorageError("gate", `an image that comes over the network names the file ${reference}`, {
+            layer: "qcow2",
+          });
+        }
+        const path = gate.resolve(reference, imagePath, "qcow2");
+        const file = openFileDevice(path);
+        try {
+          const actual = format ?? ((await qcow2Driver.probe(probeWindow(file))) ? "qcow2" : "raw");
+          if (actual === "raw") return file;
+          const layer = await qcow2Driver.open([file], { ...this.#context(path, depth + 1), writable: false });
+          return await owningDevice(layer, file);
+        } catch (error) {
+          await file[Symbol.asyncDispose]();
+          throw error;
+        }
+      },
+    };
+  }
+
+  /** Looks into a device and hangs what it finds below `parent`. */
+  async #content(device: BlockDevice, parent: TreeNode, depth: number): Promise<void> {
+    this.#options.signal?.throwIfAborted();
+    if (depth > this.#options.limits.nestingDepth) {
+      this.#fail(
+        parent,
+        new StorageError("limit", "layers are nested too deep; raise it with --limit nestingDepth=N", {
+          layer: parent.kind,
+        }),
+      );
+      return;
+    }
+    try {
+      if (!(await this.#layer(device, parent, depth))) await this.#leaf(device, parent);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
+      this.#fail(parent, error);
+    }
+  }
+
+  async #layer(device: BlockDevice, parent: TreeNode, depth: number): Promise<boolean> {
+    const window = probeWindow(device);
+    if (depth === 0 && this.#options.detachedHeader && parent.source === 0) {
+      return this.#single(NESTED_DRIVERS.find((d) => d.name === "luks")!, device, parent, depth);
+    }
+    for (const driver of NESTED_DRIVERS) {
+      const hit = await driver.probe(window);
+      if (!hit) continue;
+      if (hit.member && hit.role !== null) {
+        const node = this.#child(parent, driver.name, hit.member, 0, device.size, device, false);
+        const key = hit.setId ?? node.id;
+        const set = this.#sets.get(key) ?? { driver, members: [] };
+        set.members.push({ device, node, role: hit.role });
+        this.#sets.set(key, set);
+        return true;
+      }
+      // Boot code of a file system may end in the signature of a partition table; inside a partition the file system is what counts.
+      if (driver.name === "mbr" && parent.kind === "partition" && (await recognise(window))) return false;
+      return this.#single(driver, device, parent, depth);
+    }
+    return false;
+  }
+
+  async #single(driver: LayerDriver, device: BlockDevice, parent: TreeNode, depth: number): Promise<boolean> {
+    const layer = await this.#track(driver.open([device], this.#context(null, 0)));
+    const transparent = driver.name === "luks";
+    const node = this.#child(parent, transparent ? driver.name : null, layer.info, 0, device.size, null, false);
+    await this.#intoLayer(layer, node, depth + 1);
+    return true;
+  }
+
+  async #intoLayer(layer: Layer, node: TreeNode, depth: number): Promise<void> {
+    if (layer.locked) {
+      node.details = { ...node.details, locked: layer.locked.reason, lockCode: layer.locked.code };
+      return;
+    }
+    for (const child of layer.children) await this.#layerChild(child, node, depth);
+  }
+
+  async #layerChild(child: LayerChild, parent: TreeNode, depth: number): Promise<void> {
+    if (child.unavailable !== null || !child.hasContent) {
+      if (child.info) {
+        const info = child.unavailable === null ? child.info : withDetail(child.info, "unavailable", child.unavailable);
+        this.#child(parent, child.name, info, child.offset, child.size, null, false);
+      } else if (child.unavailable !== null) {
+        parent.details = { ...parent.details, unavailable: child.unavailable };
+      }
+      return;
+    }
+    let device: BlockDevice;
+    try {
+      device = await this.#track(child.open());
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
+      const target = child.info
+        ? this.#child(parent, child.name, child.info, child.offset, child.size, null, false)
+        : parent;
+      this.#fail(target, error);
+      return;
+    }
+    const target = child.info
+      ? this.#child(parent, child.name, child.info, child.offset, child.size, device, false)
+      : parent;
+    await this.#content(device, target, depth + 1);
+  }
+
+  async #leaf(device: BlockDevice, parent: TreeNode): Promise<void> {
+    const found = await recognise(probeWindow(device));
+    if (found) this.#child(parent, null, leafInfo(found), 0, device.size, device, false);
+    else this.#child(parent, null, { kind: "unknown", details: {}, findings: [] }, 0, device.size, device, false);
+  }
+
+  /** Sets whose members are all known so far; a volume group may also take in volumes that do not know their group themselves. */
+  async #takeSets(): Promise<{ driver: LayerDriver; members: Member[] }[]> {
+    const out: { driver: LayerDriver; members: Member[] }[] = [];
+    const orphans = new Map([...this.#sets].filter(([id]) => id.startsWith("lvm-orphan:")));
+    for (const [id, set] of this.#sets) {
+      if (orphans.has(id)) continue;
+      for (const group of splitClones(set.members)) {
+        const missing = new Set(
+          orphans.size === 0
+            ? []
+            : await missingRoles(
+                group.map((m) => m.device),
+                this.#context(null, 0),
+              ).catch(() => []),
+        );
+        for (const orphan of orphans.values()) group.push(...orphan.members.filter((m) => missing.has(m.role)));
+        out.push({ driver: set.driver, members: group });
+      }
+    }
+    this.#sets.clear();
+    return out;
+  }
+
+  async #openSet(driver: LayerDriver, members: readonly Member[]): Promise<void> {
+    const first = members[0]!.node;
+    let layer: Layer;
+    try {
+      layer = await this.#track(
+        driver.open(
+          members.map((m) => m.device),
+          this.#context(null, 0),
+        ),
+      );
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
+      for (const m of members) this.#fail(m.node, error);
+      return;
+    }
+    const name = String(layer.info.details.name ?? "");
+    const size = members.reduce((sum, m) => sum + m.node.size, 0);
+    const group = this.#node({
+      id: `${driver.name}${this.#groups.length + 1}`,
+      info: withDetail(
+        layer.info,
+        "members",
+        members.map((m) => m.node.id),
+      ),
+      offset: null,
+      size,
+      path: [...first.path.slice(0, -1), `${driver.name}:${name}`],
+      device: null,
+      source: first.source,
+    });
+    this.#groups.push(group);
+    await this.#intoLayer(layer, group, group.path.length);
+  }
+
+  /** A layer above that failed: the tree keeps what is below, says why, and stays usable for all the rest. */
+  #fail(node: TreeNode, error: StorageError): void {
+    const finding: Finding = {
+      severity: "error",
+      code: `${error.layer ?? "stack"}-${error.code}`,
+      layer: error.layer ?? "stack",
+      message: error.hint ? `${describeError(error)}; ${error.hint}` : describeError(error),
+      offset: error.offset,
+    };
+    node.findings.push(finding);
+    node.details = { ...node.details, unavailable: describeError(error) };
+  }
+
+  #child(
+    parent: TreeNode,
+    element: string | null,
+    info: NodeInfo,
+    offset: number | null,
+    size: number,
+    device: BlockDevice | null,
+    named: boolean,
+  ): TreeNode {
+    const inPath = named || (element !== null && element !== "raw");
+    const node = this.#node({
+      id: `${parent.id}/${element ?? info.kind}`,
+      info,
+      offset,
+      size,
+      path: inPath ? [...parent.path, element!] : parent.path,
+      device,
+      source: parent.source,
+    });
+    parent.children.push(node);
+    return node;
+  }
+
+  #node(n: {
+    id: string;
+    info: NodeInfo;
+    offset: number | null;
+    size: number;
+    path: readonly string[];
+    device: BlockDevice | null;
+    source: number;
+  }): TreeNode {
+    this.#nodes++;
+    const { limits } = this.#options;
+    if (this.#nodes > limits.nodes) {
+      throw new StorageError("limit", `more than ${limits.nodes} nodes`, {
+        layer: "stack",
+        hint: "raise it with --limit nodes=N",
+      });
+    }
+    return {
+      id: n.id,
+      kind: n.info.kind,
+      selector: null,
+      offset: n.offset,
+      size: n.size,
+      details: n.info.details,
+      findings: [...n.info.findings],
+      children: [],
+      path: n.path,
+      device: n.device,
+      source: n.source,
+    };
+  }
+
+  async #track<T extends AsyncDisposable>(opening: Promise<T>): Promise<T> {
+    const item = await opening;
+    this.#opened.push(item);
+    return item;
+  }
+}
+
+function leafInfo(found: FilesystemInfo): NodeInfo {
+  const { type, uuid, label, size, state, details, findings } = found;
+  const kind = found.kind === "swap" ? "swap" : type === "linux_raid_member" ? "md-member" : "filesystem";
+  return { kind, details: { type, uuid, label, filesystemSize: size, state, ...details }, findings };
+}
+
+function withDetail(info: NodeInfo, key: string, value: Json): NodeInfo {
+  return { ...info, details: { ...info.details, [key]: value } };
+}
+
+/**
+ * Two disks that were cloned carry the same set and the same roles. Which belong together cannot be known across sources, so each
+ * source's members are then a set of their own.
+ */
+function splitClones(members: Member[]): Member[][] {
+  const roles = new Set(members.map((m) => m.role));
+  if (roles.size === members.length) return [[...members]];
+  const bySource = new Map<number, Member[]>();
+  for (const m of members) bySource.set(m.node.source, [...(bySource.get(m.node.source) ?? []), m]);
+  return [...bySource.values()];
+}
+
+/** The content of an image that owns the layer and the file it lies in. */
+async function owningDevice(layer: Layer, file: BlockDevice): Promise<BlockDevice> {
+  const child = layer.children[0];
+  if (!child || layer.locked) {
+    throw new StorageError("unsupported", layer.locked?.reason ?? "the backing image has no content", {
+      layer: layer.info.kind,
+    });
+  }
+  const inner = await child.open();
+  const outer: BlockDevice = {
+    size: inner.size,
+    caps: inner.caps,
+    read: (into, offset, options) => inner.read(into, offset, options),
+    write: (from, offset, options) => inner.write(from, offset, options),
+    zero: (offset, length, options) => inner.zero(offset, length, options),
+    discard: (offset, length) => inner.discard(offset, length),
+    extents: (offset, length, options) => inner.extents(offset, length, options),
+    flush: () => inner.flush(),
+    async [Symbol.asyncDispose]() {
+      await inner[Symbol.asyncDispose]();
+      await layer[Symbol.asyncDispose]();
+      await file[Symbol.asyncDispose]();
+    },
+  };
+  return checked(outer, "qcow2");
+}
