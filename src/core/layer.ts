@@ -80,6 +80,11 @@ export interface OpenContext {
   readonly limits: Limits;
   readonly signal?: AbortSignal | undefined;
   /**
+   * LUKS: the header and keyslots are here, the members hold the payload only. For the one layer that it belongs to: not to be
+   * handed on to layers inside.
+   */
+  readonly detachedHeader?: BlockDevice | undefined;
+  /**
    * Opens an image named inside another image (backing file, data file), read-only, through the path gate.
    * `format` null: detect. Throws `gate` when the path is not allowed, `limit` when the chain is too deep.
    */
