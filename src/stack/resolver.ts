@@ -1,4 +1,5 @@
 import { checked } from "../core/checked.ts";
+import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { describeError, StorageError } from "../core/errors.ts";
 import { openFileDevice } from "../core/file-device.ts";
@@ -65,7 +66,7 @@ class Resolver implements Stack {
   readonly #options: StackOptions;
   readonly #roots: TreeNode[] = [];
   readonly #groups: TreeNode[] = [];
-  readonly #opened: AsyncDisposable[] = [];
+  readonly #opened = new Cleanup();
   /** Members seen so far that wait for their set to be opened. */
   readonly #sets = new Map<string, { driver: LayerDriver; members: Member[] }>();
   #nodes = 0;
@@ -95,15 +96,7 @@ class Resolver implements Stack {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    let first: unknown;
-    for (const item of this.#opened.splice(0).reverse()) {
-      try {
-        await item[Symbol.asyncDispose]();
-      } catch (error) {
-        first ??= error;
-      }
-    }
-    if (first !== undefined) throw first;
+    await this.#opened[Symbol.asyncDispose]();
   }
 
   async #openSource(source: StackSource, index: number): Promise<void> {
@@ -414,9 +407,7 @@ class Resolver implements Stack {
   }
 
   async #track<T extends AsyncDisposable>(opening: Promise<T>): Promise<T> {
-    const item = await opening;
-    this.#opened.push(item);
-    return item;
+    return this.#opened.use(await opening);
   }
 }
 

@@ -1,0 +1,41 @@
+/** The import rules of docs/ARCHITECTURE.md, checked by a machine. One entry per folder: what it may import besides itself. */
+const may = {
+  bytes: [],
+  core: ["bytes"],
+  crypto: ["bytes"],
+  layers: ["core", "bytes", "crypto"],
+  filesystems: ["core", "bytes"],
+  stack: ["core", "bytes", "layers", "filesystems"],
+  nbd: ["core", "bytes"],
+  fuse: ["core", "bytes"],
+  tools: ["core/errors"],
+  host: ["tools", "core", "bytes"],
+  usecases: ["stack", "layers", "filesystems", "nbd", "fuse", "tools", "host", "core", "bytes"],
+  report: ["usecases/documents"],
+  cli: ["usecases", "report", "stack/tree", "core/errors", "core/limits", "core/layer"],
+};
+
+const folders = Object.entries(may).map(([folder, allowed]) => ({
+  name: `${folder}-imports`,
+  severity: "error",
+  comment: `src/${folder} may import: ${["itself", ...allowed].join(", ")}`,
+  from: { path: `^src/${folder}/`, pathNot: "\\.test\\.ts$" },
+  to: { path: "^src/", pathNot: [folder, ...allowed].map((a) => (a.includes("/") ? `^src/${a}\\.ts$` : `^src/${a}/`)) },
+}));
+
+module.exports = {
+  forbidden: [
+    ...folders,
+    {
+      name: "no-sibling-layers",
+      severity: "error",
+      comment: "a layer never knows another layer; the stack puts them together",
+      from: { path: "^src/layers/([^/]+)/" },
+      to: { path: "^src/layers/", pathNot: "^src/layers/$1/" },
+    },
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
+    { name: "no-tests-in-production", severity: "error", from: { path: "^src/", pathNot: "\\.test\\.ts$" }, to: { path: "^test/|\\.test\\.ts$" } },
+    { name: "no-dev-dependencies", severity: "error", from: { path: "^src/", pathNot: "\\.test\\.ts$" }, to: { dependencyTypes: ["npm-dev"] } },
+  ],
+  options: { doNotFollow: { path: "node_modules" }, tsPreCompilationDeps: true, tsConfig: { fileName: "tsconfig.json" }, enhancedResolveOptions: { extensions: [".ts", ".js", ".json"] } },
+};

@@ -1,0 +1,27 @@
+.PHONY: help setup demo test check fast bench build clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+demo: ## make an encrypted guest disk, damage it, and show inspect, check, repair and undo on it
+	@sh scripts/setup.sh demo
+	@sh demo/demo.sh
+
+test: ## install what is missing, then all checks and all tests
+	@sh scripts/setup.sh test
+	@npm run --silent check:static
+	@npm test --silent
+
+check: ## what every commit must pass: format, lint, types, import rules, unused code, fast tests
+	@npm run --silent check:static
+	@npm run --silent test:fast
+
+build: ## bundle into dist/
+	@npm run --silent build
+
+bench: ## ratios beside other tools, on inputs made here
+	@sh scripts/setup.sh test
+	@npm run --silent bench
+
+clean: ## remove what was built
+	rm -rf dist coverage demo/work bench/work
