@@ -1,0 +1,197 @@
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Duplex, Readable } from "node:stream";
+import { StorageError } from "../core/errors.ts";
+import { takeDescriptor } from "./pidfd.ts";
+
+/**
+ * A file that exists only for one program: the mount is made in a mount namespace of a child process, which afterwards becomes that
+ * program. Nothing on the host sees it, and it vanishes with the last process in it, whatever kills them.
+ *
+ * The kernel wants /dev/fuse to have been opened inside the user namespace that mounts it (fs/fuse/inode.c, fuse_fill_super), so
+ * the child opens it, and this process takes a duplicate of that descriptor.
+ */
+
+/** Descriptors of the child while it prepares. 0 and 1 are the program's own. */
+const FD = {
+  /** Messages of unshare and mount, so that they are not taken for the program's. */
+  SETUP_ERRORS: 2,
+  FUSE: 3,
+  CONTROL: 4,
+  /** What the program gets as standard error. */
+  STDERR: 6,
+} as const;
+
+/** Program descriptors that the caller may use for pipes of its own (bubblewrap's status, a checker's progress). */
+export const EXTRA_FDS = [5, 7] as const;
+
+/**
+ * The child's preparation. $1: mode of the root in octal, $2: rw or ro, $3: the mount point, $4: where the program's standard
+ * error goes; the program follows.
+ * The program is held back until this process has the descriptor, and gets neither it nor the control channel.
+ */
+const PREPARE = `
+exec ${FD.FUSE}<>/dev/fuse || exit 125
+mount -i -t fuse -o "fd=${FD.FUSE},rootmode=$1,user_id=0,group_id=0,$2" unterbau "$3" || exit 125
+echo ready >&${FD.CONTROL}
+read -r go <&${FD.CONTROL} || exit 125
+exec ${FD.FUSE}>&- ${FD.CONTROL}>&- 2>&"$4" ${FD.STDERR}>&-
+shift 4
+exec "$@"
+`;
+
+/** How the child gets a mount namespace: root keeps its own user namespace, so that files of all users stay readable. */
+const AS_ROOT = ["-m", "--propagation", "private"];
+const AS_USER = ["-U", "-r", "-m", "--propagation", "private"];
+
+export interface MountRequest {
+  /** Mode of the served file, with its type (0100600). */
+  readonly mode: number;
+  readonly readOnly: boolean;
+  readonly stdin: "ignore" | "inherit";
+  readonly stdout: "pipe" | "inherit";
+  /** `stdout`: the same pipe or terminal as standard output, so that the order of the messages is kept. */
+  readonly stderr: "pipe" | "inherit" | "stdout";
+  readonly env: NodeJS.ProcessEnv;
+  /** What the child becomes, given the served file's path. */
+  readonly program: (path: string) => readonly string[];
+}
+
+/** A child process that has mounted the file and waits to be told what to become. */
+export interface MountedChild extends Disposable {
+  /** The served file's path, in the child's namespace only. */
+  readonly path: string;
+  /** The open /dev/fuse; belongs to the caller. */
+  readonly fuseFd: number;
+  /** Resolves when the program has ended and its pipes are closed; `signal` when a signal ended the cage itself. */
+  readonly closed: Promise<{ readonly signal: string | null }>;
+  /** Null when inherited or joined with the other. */
+  readonly stdout: Readable | null;
+  readonly stderr: Readable | null;
+  /** Pipes from EXTRA_FDS, in that order. */
+  readonly extras: readonly Readable[];
+  /** The child becomes the program. Call once, with the FUSE server running. */
+  run(): void;
+  /** SIGKILL, if it still runs. */
+  kill(): void;
+  /** Kills the child if it still runs, removes the mount point. */
+  [Symbol.dispose](): void;
+}
+
+/** Throws `unsupported` where this host forbids it, with the sysctl or module that would allow it. */
+export async function mountPrivately(request: MountRequest): Promise<MountedChild> {
+  if (process.getuid?.() === 0) {
+    try {
+      return await attempt(request, AS_ROOT);
+    } catch (error) {
+      // Root in a container may lack CAP_SYS_ADMIN and still be allowed to make a user namespace.
+      if (!(error instanceof StorageError) || error.feature !== NAMESPACES) throw error;
+    }
+  }
+  return attempt(request, AS_USER);
+}
+
+async function attempt(request: MountRequest, unshare: readonly string[]): Promise<MountedChild> {
+  const dir = mkdtempSync(join(tmpdir(), "unterbau-"));
+  const path = join(dir, "disk");
+  let child: ChildProcess | undefined;
+  const kill = (): void => {
+    if (child && child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+  };
+  const dispose = (): void => {
+    kill();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    writeFileSync(path, "", { mode: 0o600, flag: "wx" });
+    const stderr = request.stderr === "inherit" ? 2 : request.stderr === "pipe" ? "pipe" : "ignore";
+    const stdio: StdioOptions = [request.stdin, request.stdout, "pipe", "ignore", "pipe", "pipe", stderr, "pipe"];
+    const stderrAt = request.stderr === "stdout" ? 1 : FD.STDERR;
+    const parameters = [request.mode.toString(8), request.readOnly ? "ro" : "rw", path, String(stderrAt)];
+    const argv = [...unshare, "sh", "-c", PREPARE, "sh", ...parameters];
+    const spawned = spawn("unshare", [...argv, ...request.program(path)], { stdio, env: request.env });
+    child = spawned;
+    const closed = new Promise<{ signal: string | null }>((resolve) => {
+      spawned.once("close", (_code, signal) => resolve({ signal }));
+    });
+    await ready(spawned);
+    const fuseFd = takeDescriptor(spawned.pid!, FD.FUSE);
+    const control = spawned.stdio[FD.CONTROL] as Duplex;
+    return {
+      path,
+      fuseFd,
+      closed,
+      kill,
+      stdout: request.stdout === "pipe" ? spawned.stdout : null,
+      stderr: request.stderr === "pipe" ? stdioOf(spawned, FD.STDERR) : null,
+      extras: EXTRA_FDS.map((fd) => stdioOf(spawned, fd)),
+      run: () => void control.end("go\n"),
+      [Symbol.dispose]: dispose,
+    };
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+}
+
+function stdioOf(child: ChildProcess, fd: number): Readable {
+  return child.stdio[fd] as Readable;
+}
+
+/** `feature` of the error when no mount namespace can be made. */
+const NAMESPACES = "user namespaces";
+
+/** Resolves when the child has mounted the file; throws with the reason when it ends instead. */
+function ready(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const control = child.stdio[FD.CONTROL] as Duplex | null;
+    let messages = "";
+    let said = "";
+    child.stdio[FD.SETUP_ERRORS]?.on("data", (chunk: Buffer) => {
+      messages += chunk.toString("utf8");
+    });
+    child.once("error", (cause: NodeJS.ErrnoException) => {
+      reject(
+        cause.code === "ENOENT"
+          ? new StorageError("unsupported", "the program unshare is not installed", {
+              feature: "unshare",
+              hint: "install the package util-linux",
+              cause,
+            })
+          : new StorageError("io", `cannot start a child process: ${cause.message}`, { cause }),
+      );
+    });
+    child.once("close", () => reject(refusal(messages.trim())));
+    // The other end may die at any moment; its exit tells what happened.
+    control?.on("error", () => undefined);
+    control?.on("data", (chunk: Buffer) => {
+      said += chunk.toString("latin1");
+      if (said.includes("ready")) {
+        control.removeAllListeners("data");
+        resolve();
+      }
+    });
+  });
+}
+
+/** What stood in the way, from the messages of unshare, the shell and mount. */
+function refusal(messages: string): StorageError {
+  const last = messages.split("\n").at(-1) ?? "";
+  if (/^unshare:/m.test(messages)) {
+    return new StorageError("unsupported", `this host does not let an ordinary user mount privately (${last})`, {
+      feature: NAMESPACES,
+      hint: "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces > 0, kernel.apparmor_restrict_unprivileged_userns=0), or run with sudo",
+    });
+  }
+  if (messages.includes("/dev/fuse")) {
+    return new StorageError("unsupported", `/dev/fuse cannot be opened (${last})`, {
+      feature: "/dev/fuse",
+      hint: "load the module (modprobe fuse) and see that /dev/fuse exists and is readable and writable for everyone; in a container, pass the device in",
+    });
+  }
+  return new StorageError("io", `cannot mount the file for a checker (${last || "the child process ended"})`, {
+    hint: "unshare, sh and mount of util-linux have to be there; see unterbau doctor",
+  });
+}

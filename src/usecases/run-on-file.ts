@@ -1,0 +1,184 @@
+import { constants } from "node:os";
+import type { BlockDevice } from "../core/device.ts";
+import { StorageError } from "../core/errors.ts";
+import { fileMode } from "../fuse/operations.ts";
+import { type FuseStats, serveFuse } from "../fuse/server.ts";
+import { EXTRA_FDS, type MountedChild, mountPrivately } from "../host/private-mount.ts";
+import { type Bwrap, CAGED_FILE, checkerCage, hostCage, parseCageStatus, requireBwrap } from "../tools/bwrap.ts";
+
+/** The descriptor on which a program may report progress (`e2fsck -C 5`). */
+export const PROGRESS_FD: number = EXTRA_FDS[0];
+const STATUS_FD = EXTRA_FDS[1];
+/** Of the program's messages, this many bytes are kept for the error when the cage could not be built. */
+const TAIL_BYTES = 4096;
+
+type Chunks = (chunk: Uint8Array) => void;
+
+export interface RunOnFileOptions {
+  readonly device: BlockDevice;
+  /** False: the file is read-only, whatever the device can do. */
+  readonly writable: boolean;
+  /** Absolute path of the program and its arguments; an argument's `{}` stands for the file's path. */
+  readonly argv: readonly string[];
+  /**
+   * `checker`: sees nothing but itself, its libraries and the file (at `/disk`).
+   * `host`: for a tool of the user's choice; the whole host read-only, working directory and environment kept.
+   * Both without network and capabilities.
+   */
+  readonly cage: "checker" | "host";
+  /** checker: further files it may read if they are there, such as /etc/e2fsck.conf. */
+  readonly configFiles?: readonly string[] | undefined;
+  /** host: directories that the tool may write to. */
+  readonly writablePaths?: readonly string[] | undefined;
+  readonly stdin?: "ignore" | "inherit";
+  readonly stdout: Chunks | "inherit";
+  /** `stdout`: the same stream, in the order in which the program wrote. */
+  readonly stderr: Chunks | "inherit" | "stdout";
+  /** Raw text from PROGRESS_FD. */
+  readonly progress?: ((text: string) => void) | undefined;
+  /** Wall clock; then the program is killed. Default: no limit. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export interface RunResult {
+  /** Null when a signal ended the program, or it was killed here. */
+  readonly exitCode: number | null;
+  /** The signal that ended it: its own crash, or SIGKILL from here. */
+  readonly signal: string | null;
+  readonly timedOut: boolean;
+  /** `options.signal` fired before the end. */
+  readonly cancelled: boolean;
+  /** The first failure of the device while the program used it. Whatever the program says is then no verdict. */
+  readonly deviceError: StorageError | null;
+  readonly stats: Readonly<FuseStats>;
+  /** Wall clock, from the start of the program. */
+  readonly seconds: number;
+}
+
+/**
+ * Runs a program on `device` shown as a file. The file is mounted in a namespace of the program's own: the host never sees it, and
+ * when this process dies the program is killed and nothing stays but an empty file in a temporary folder.
+ * The device is not disposed of. Throws when the program could not be started (StorageError with a hint); once it ran,
+ * the result tells all, also a timeout.
+ */
+export async function runOnFile(options: RunOnFileOptions): Promise<RunResult> {
+  if (options.signal?.aborted) throw new StorageError("cancelled", "cancelled");
+  const readOnly = !options.writable || !options.device.caps.writable;
+  const env = options.env ?? process.env;
+  const bwrap = requireBwrap(env.PATH);
+  using child = await mountPrivately({
+    mode: fileMode(readOnly),
+    readOnly,
+    stdin: options.stdin ?? "ignore",
+    stdout: options.stdout === "inherit" ? "inherit" : "pipe",
+    stderr: typeof options.stderr === "string" ? options.stderr : "pipe",
+    env,
+    program: (path) => caged(bwrap, path, options, env),
+  });
+  return await serve(child, readOnly, options);
+}
+
+function caged(bwrap: Bwrap, path: string, options: RunOnFileOptions, env: NodeJS.ProcessEnv): string[] {
+  const shown = options.cage === "checker" ? CAGED_FILE : path;
+  const common = {
+    file: path,
+    argv: options.argv.map((a) => a.replaceAll("{}", shown)),
+    statusFd: STATUS_FD,
+    env,
+  };
+  return options.cage === "checker"
+    ? checkerCage(bwrap, { ...common, configFiles: options.configFiles })
+    : hostCage(bwrap, { ...common, cwd: process.cwd(), writablePaths: options.writablePaths });
+}
+
+async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileOptions): Promise<RunResult> {
+  const stop = new AbortController();
+  const server = serveFuse({ fd: child.fuseFd, device: options.device, readOnly, signal: stop.signal });
+  const kill = (): void => {
+    child.kill();
+    // A program that waits for the device dies only when its request is answered.
+    stop.abort();
+  };
+  let timedOut = false;
+  let cancelled = false;
+  const cancel = (): void => {
+    cancelled = true;
+    kill();
+  };
+  options.signal?.addEventListener("abort", cancel, { once: true });
+  const timer =
+    options.timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          timedOut = true;
+          kill();
+        }, options.timeoutMs);
+  const tail = new Tail();
+  const [progress, status] = child.extras;
+  let report = "";
+  status?.on("data", (chunk: Buffer) => {
+    report += chunk.toString("utf8");
+  });
+  progress?.setEncoding("utf8").on("data", (text: string) => options.progress?.(text));
+  child.stdout?.on("data", (chunk: Buffer) => {
+    if (options.stderr === "stdout") tail.add(chunk);
+    if (options.stdout !== "inherit") options.stdout(chunk);
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    tail.add(chunk);
+    if (typeof options.stderr !== "string") options.stderr(chunk);
+  });
+  const began = performance.now();
+  try {
+    child.run();
+    const exit = await child.closed;
+    const { firstError } = await server.done;
+    const seconds = (performance.now() - began) / 1000;
+    const { exitCode } = parseCageStatus(report);
+    if (exitCode === null && exit.signal === null) throw cageFailed(tail.text());
+    return {
+      ...decodeExit(exitCode, exit.signal),
+      timedOut,
+      cancelled,
+      deviceError: firstError,
+      stats: server.stats,
+      seconds,
+    };
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener("abort", cancel);
+  }
+}
+
+/** bubblewrap reports a program ended by signal n as exit code 128 + n, as shells do. */
+function decodeExit(code: number | null, killed: string | null): { exitCode: number | null; signal: string | null } {
+  if (code === null) return { exitCode: null, signal: killed };
+  const signal = code > 128 ? SIGNALS.get(code - 128) : undefined;
+  return signal === undefined ? { exitCode: code, signal: null } : { exitCode: null, signal };
+}
+
+const SIGNALS = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+function cageFailed(messages: string): StorageError {
+  const line = messages.split("\n").findLast((l) => l.startsWith("bwrap:")) ?? messages.trim().split("\n").at(-1);
+  return new StorageError("unsupported", `the program could not be started in its cage (${line || "no message"})`, {
+    feature: "bwrap",
+    hint: "try: bwrap --unshare-user --unshare-pid --unshare-net --ro-bind / / true; where it fails, user namespaces are forbidden for it (AppArmor or sysctl)",
+  });
+}
+
+/** The last TAIL_BYTES of a stream. */
+class Tail {
+  #bytes: Buffer = Buffer.alloc(0);
+
+  add(chunk: Buffer): void {
+    const joined = Buffer.concat([this.#bytes, chunk]);
+    this.#bytes = joined.subarray(Math.max(0, joined.length - TAIL_BYTES));
+  }
+
+  text(): string {
+    return this.#bytes.toString("utf8");
+  }
+}
