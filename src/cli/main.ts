@@ -1,0 +1,161 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from "commander";
+import { StorageError } from "../core/errors.ts";
+import { parseBytes, parseCount, type SourceFlags, withSources, withVolume } from "./options.ts";
+import { reportError } from "./output.ts";
+import { newSession, type Session } from "./session.ts";
+import { VERSION } from "./version.ts";
+
+/** fsck(8): check's exit codes where they differ from the other verbs'. */
+const CHECK = { failed: 8, usage: 16, cancelled: 32 };
+const OTHER = { failed: 1, usage: 2, cancelled: 130 };
+
+type Run<F> = (sources: readonly string[], flags: F, session: Session) => Promise<number>;
+
+let exitCode = 0;
+const abort = new AbortController();
+let interrupts = 0;
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(name, () => {
+    abort.abort(new StorageError("cancelled", "cancelled"));
+    // The first one ends the work cleanly; who insists is obeyed.
+    if (++interrupts > 2) process.exit(128 + (name === "SIGINT" ? 2 : name === "SIGTERM" ? 15 : 1));
+  });
+}
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // The reader of a pipe has gone: `unterbau read … | head`.
+  if (error.code === "EPIPE") process.exit(1);
+  throw error;
+});
+
+/** Runs a verb, loaded only now, and turns what it throws into one line and an exit code. */
+function verb<F extends { debug?: boolean }>(load: () => Promise<{ run: Run<F> }>, codes = OTHER): (sources: readonly string[], flags: F) => Promise<void> {
+  return async (sources, flags) => {
+    try {
+      exitCode = await (await load()).run(sources, flags, newSession(abort.signal));
+    } catch (error) {
+      reportError(error, flags.debug ?? false);
+      const code = error instanceof StorageError ? error.code : null;
+      exitCode = code === "usage" ? codes.usage : code === "cancelled" || abort.signal.aborted ? codes.cancelled : codes.failed;
+    }
+  };
+}
+
+const toolCommand: string[] = [];
+
+const program = new Command("unterbau")
+  .description("The storage under KVM guests: inspect, check, repair and undo, from the host, without root.")
+  .version(VERSION, "-V, --version")
+  .showHelpAfterError("(unterbau --help lists the verbs, unterbau VERB --help explains one)")
+  .configureHelp({ sortSubcommands: false });
+
+withSources(program.command("inspect"))
+  .description("show every layer as one tree; nothing is written")
+  .option("--long", "all that is known of every layer")
+  .option("--json", "one JSON document")
+  .addHelpText("after", "\nExample:\n  unterbau inspect os43.qcow2\n  unterbau inspect disk1.raw disk2.raw --key-file backup.key --json")
+  .action(verb<SourceFlags & { long?: boolean }>(() => import("./verbs/inspect.ts")));
+
+withVolume(withSources(program.command("read")), false)
+  .description("write a volume's raw bytes to stdout")
+  .option("--offset <n>", "start at this byte (512, 64K, 2G)", parseBytes)
+  .option("--length <n>", "so many bytes", parseBytes)
+  .addHelpText("after", "\nExample:\n  unterbau read os43.qcow2 --volume lvg1/lvroot > lvroot.raw")
+  .action(verb<SourceFlags & { volume: string; offset?: number; length?: number }>(() => import("./verbs/read.ts")));
+
+withVolume(withSources(program.command("check")), true)
+  .description("forced check of every file system found; nothing is written without --repair")
+  .option("--repair", "commit what the preview would change; prints a run id for undo")
+  .option("--preen", "only the safe automatic repairs (e2fsck -p)")
+  .option("--force", "with --repair: commit even when errors are left")
+  .option("--checker-timeout <seconds>", "end a checker that runs longer than this", parseCount, 3600)
+  .option("--json", "one JSON document")
+  .addHelpText(
+    "after",
+    "\nExit codes as fsck(8), OR-ed over the volumes:\n  0 clean · 1 repaired · 4 errors left (or, in a preview, found) · 8 not checked · 16 usage · 32 cancelled\n\nExample:\n  unterbau check os43.qcow2\n  unterbau check os43.qcow2 --volume lvg1/lvroot --repair",
+  )
+  .action(verb<CheckFlags>(() => import("./verbs/check.ts"), CHECK));
+
+program
+  .command("undo")
+  .description("take a repair back, byte for byte")
+  .argument("<run>", "the run's id, or a beginning of it that is unique")
+  .option("--force", "even if the source changed since (what changed is lost)")
+  .option("--json", "one JSON document")
+  .option("--debug", "show stack traces")
+  .addHelpText("after", "\nExample:\n  unterbau undo 20261124-041530-k3f9")
+  .action((id: string, flags: UndoFlags) => verb<UndoFlags>(() => import("./verbs/undo.ts"))([id], flags));
+
+program
+  .command("runs")
+  .description("list the runs that changed something, with their verdicts")
+  .option("--json", "one JSON document")
+  .option("--debug", "show stack traces")
+  .action((flags: { json?: boolean; debug?: boolean }) => verb<{ json?: boolean; debug?: boolean }>(() => import("./verbs/runs.ts"))([], flags));
+
+withVolume(withSources(program.command("exec")), false)
+  .description("run any tool on a volume shown as a file; {} stands for the file")
+  .usage("<source...> --volume <selector> [options] -- <tool> [argument...]")
+  .option("--write", "commit what the tool changes; without it changes go to an overlay and are lost")
+  .addHelpText("after", "\nExample:\n  unterbau exec os43.qcow2 --volume lvg1/lvroot -- tune2fs -l {}")
+  .action((sources: string[], flags: ExecFlags) => verb<ExecFlags>(() => import("./verbs/exec.ts"))(sources, { ...flags, command: toolCommand }));
+
+withVolume(withSources(program.command("export")), false)
+  .description("hand a volume to other programs until interrupted")
+  .addOption(new Option("--nbd <socket>", "serve it over NBD on this unix socket").conflicts("fuse"))
+  .addOption(new Option("--fuse <file>", "show it as this file"))
+  .option("--write", "let them write; every flush is committed, undo takes all of it back")
+  .addHelpText("after", "\nExample:\n  unterbau export os43.qcow2 --volume lvg1/lvroot --nbd /tmp/lvroot.sock &\n  qemu-img info 'nbd+unix:///?socket=/tmp/lvroot.sock'")
+  .action(verb<ExportFlags>(() => import("./verbs/export.ts")));
+
+program
+  .command("doctor")
+  .description("which outside programs are here, and what is lost without each")
+  .option("--json", "one JSON document")
+  .option("--debug", "show stack traces")
+  .action((flags: { json?: boolean; debug?: boolean }) => verb<{ json?: boolean; debug?: boolean }>(() => import("./verbs/doctor.ts"))([], flags));
+
+export interface CheckFlags extends SourceFlags {
+  readonly volume?: readonly string[];
+  readonly repair?: boolean;
+  readonly preen?: boolean;
+  readonly force?: boolean;
+  readonly checkerTimeout: number;
+}
+
+export interface ExecFlags extends SourceFlags {
+  readonly volume: string;
+  readonly write?: boolean;
+  /** The tool and its arguments. */
+  readonly command: readonly string[];
+}
+
+export interface ExportFlags extends SourceFlags {
+  readonly volume: string;
+  readonly nbd?: string;
+  readonly fuse?: string;
+  readonly write?: boolean;
+}
+
+export interface UndoFlags {
+  readonly force?: boolean;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  // What stands after `--` belongs to the tool, also when it looks like an option of ours.
+  const split = argv[0] === "exec" ? argv.indexOf("--") : -1;
+  if (split >= 0) toolCommand.push(...argv.slice(split + 1));
+  const own = split >= 0 ? argv.slice(0, split) : argv;
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  try {
+    await program.parseAsync([...own], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    exitCode = error.exitCode === 0 ? 0 : argv[0] === "check" ? CHECK.usage : OTHER.usage;
+  }
+  process.exitCode = exitCode;
+}
+
+await main(process.argv.slice(2));
