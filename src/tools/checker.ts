@@ -1,0 +1,110 @@
+import { spawnSync } from "node:child_process";
+import { describeError, type StorageError } from "../core/errors.ts";
+import { findProgram } from "./find.ts";
+
+/** What a volume's check comes to; other programs rely on these words. */
+export type Verdict = "clean" | "would-repair" | "repaired" | "errors-left" | "not-checked";
+
+/**
+ * fix: repair all that can be repaired. preen: only what is safe without a question, stop at the rest.
+ * look: change nothing, not even replay a journal.
+ */
+export type CheckMode = "fix" | "preen" | "look";
+
+/** How a checker's run ended. */
+export interface Outcome {
+  readonly mode: CheckMode;
+  /** The changes are (or are about to be) written to the source; false in a preview, which throws them away. */
+  readonly commit: boolean;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly timedOut: boolean;
+  readonly cancelled: boolean;
+  readonly deviceError: StorageError | null;
+  /** All that it wrote, standard output and error in their order. */
+  readonly output: string;
+  /** Bytes that differ from before. A checker may write and still exit with 0. */
+  readonly changedBytes: number;
+}
+
+export interface Judgement {
+  readonly verdict: Verdict;
+  /** One sentence for a person; null when the verdict says it all. */
+  readonly reason: string | null;
+}
+
+/** A program that checks one kind of file system on a file. */
+export interface Checker {
+  readonly name: string;
+  /** The package that has it, by the name in Debian. */
+  readonly packageName: string;
+  /** False: `argv` refuses every mode but `look`; the reason is `repairRefused`. */
+  readonly repairs: boolean;
+  readonly repairRefused: string | null;
+  /**
+   * Its exit code does not tell whether a repair mended everything: run it again in this mode on the result; the repair
+   * stands only when that run is `clean`. Null: the exit code tells.
+   */
+  readonly confirmWith: CheckMode | null;
+  /** Files of the host that it may read. */
+  readonly configFiles: readonly string[];
+  /** Absolute path, or null when it is not installed. */
+  find(searchPath?: string): string | null;
+  /** As in a report: `e2fsck 1.47.0`; null when it says none. */
+  version(path: string): string | null;
+  /** `file` as the checker sees it. `progressFd` null: it is not asked for progress. Throws `unsupported` for refused modes. */
+  argv(path: string, mode: CheckMode, file: string, progressFd: number | null): string[];
+  /** Pure. */
+  interpret(outcome: Outcome): Judgement;
+}
+
+/** Version queries read no guest bytes and end at once. */
+const VERSION_TIMEOUT_MS = 5000;
+
+export function findAny(names: readonly string[], searchPath?: string): string | null {
+  for (const name of names) {
+    const path = findProgram(name, searchPath);
+    if (path) return path;
+  }
+  return null;
+}
+
+/** Runs `path args` and returns `name` and what `pattern` captures in its output. */
+export function queryVersion(path: string, args: readonly string[], name: string, pattern: RegExp): string | null {
+  const run = spawnSync(path, args, {
+    encoding: "utf8",
+    timeout: VERSION_TIMEOUT_MS,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, LC_ALL: "C" },
+  });
+  const match = pattern.exec(`${run.stdout ?? ""}\n${run.stderr ?? ""}`);
+  return match?.[1] === undefined ? null : `${name} ${match[1]}`;
+}
+
+export function notChecked(reason: string): Judgement {
+  return { verdict: "not-checked", reason };
+}
+
+/** What is the same for every checker: an end that is no verdict. Null when it ended by itself with an exit code. */
+export function interrupted(name: string, o: Outcome): Judgement | null {
+  // First: what the checker said after a failed read or write may be about the failure, not about the file system.
+  if (o.deviceError) return notChecked(`the disk below failed while ${name} used it: ${describeError(o.deviceError)}`);
+  if (o.cancelled) return notChecked("cancelled");
+  if (o.timedOut) return notChecked(`${name} was stopped because it ran longer than the time limit`);
+  if (o.signal !== null) return notChecked(`${name} crashed or was killed (${o.signal})`);
+  if (o.exitCode === null) return notChecked(`${name} ended without an exit code`);
+  return null;
+}
+
+/** Longest reason taken from a checker's own words. */
+const MAX_QUOTED = 300;
+
+/** The last line that says something, for a reason; control characters of guest-chosen names are taken out. */
+export function lastLine(output: string): string {
+  const lines = output.split("\n").map((l) => printable(l).trim());
+  return (lines.findLast((l) => l !== "") ?? "no message").slice(0, MAX_QUOTED);
+}
+
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, " ");
+}

@@ -1,0 +1,123 @@
+import {
+  type Checker,
+  type CheckMode,
+  findAny,
+  interrupted,
+  type Judgement,
+  lastLine,
+  notChecked,
+  type Outcome,
+  printable,
+  queryVersion,
+} from "./checker.ts";
+
+const MODES: Record<CheckMode, string> = { fix: "-fy", preen: "-fp", look: "-fn" };
+
+/** Exit code bits: e2fsck(8), "EXIT CODE"; the same as fsck(8). */
+const Exit = {
+  CORRECTED: 1,
+  REBOOT: 2,
+  UNCORRECTED: 4,
+  OPERATIONAL: 8,
+  USAGE: 16,
+  CANCELLED: 32,
+  LIBRARY: 128,
+} as const;
+
+export const e2fsck: Checker = {
+  name: "e2fsck",
+  packageName: "e2fsprogs",
+  repairs: true,
+  repairRefused: null,
+  confirmWith: null,
+  configFiles: ["/etc/e2fsck.conf"],
+  find: (searchPath) => findAny(["e2fsck", "fsck.ext4"], searchPath),
+  version: (path) => queryVersion(path, ["-V"], "e2fsck", /^e2fsck (\S+)/m),
+  argv: (path, mode, file, progressFd) => [
+    path,
+    MODES[mode],
+    ...(progressFd === null ? [] : ["-C", String(progressFd)]),
+    file,
+  ],
+  interpret,
+};
+
+function interpret(o: Outcome): Judgement {
+  const early = interrupted("e2fsck", o);
+  if (early) return early;
+  const code = o.exitCode!;
+  const tooOld = unsupportedFeatures(o.output);
+  if (tooOld !== null) {
+    return notChecked(
+      `this e2fsck is too old for the file system: ${tooOld === "" ? "it has features that e2fsck does not know" : tooOld}`,
+    );
+  }
+  if (has(code, Exit.CANCELLED)) return notChecked("e2fsck was cancelled");
+  if (has(code, Exit.USAGE)) return notChecked(`e2fsck refused its options: ${lastLine(o.output)}`);
+  if (has(code, Exit.LIBRARY)) return notChecked(`e2fsck could not load a library: ${lastLine(o.output)}`);
+  if (has(code, Exit.OPERATIONAL)) return notChecked(`e2fsck could not do its work: ${operationalReason(o.output)}`);
+  if (has(code, Exit.UNCORRECTED)) {
+    return { verdict: "errors-left", reason: o.mode === "look" ? "e2fsck changed nothing" : lastLine(o.output) };
+  }
+  if (code > (Exit.CORRECTED | Exit.REBOOT)) return notChecked(`e2fsck ended with an unknown exit code ${code}`);
+  if (!complete(o)) return notChecked(`e2fsck ended before its last pass: ${lastLine(o.output)}`);
+  if (o.output.includes("skipping journal recovery")) {
+    return notChecked("the journal was not replayed, so what was checked is not what the next mount would see");
+  }
+  const replayed = /: recovering journal$/m.test(o.output);
+  if (code === 0) {
+    // Exit 0 is "no errors", not "nothing written": times, mount count and the journal's replay change bytes.
+    if (!replayed) return { verdict: "clean", reason: null };
+    return { verdict: "clean", reason: o.commit ? "journal replayed" : "journal replayed for the check" };
+  }
+  const reason = replayed ? "journal replayed before the repair" : null;
+  return { verdict: o.commit ? "repaired" : "would-repair", reason };
+}
+
+function has(code: number, bit: number): boolean {
+  return (code & bit) !== 0;
+}
+
+/** A check went through to its end: all passes named (fix, look), or the final count of files (preen names no passes). */
+function complete(o: Outcome): boolean {
+  return o.mode === "preen" ? /: \d+\/\d+ files \(/.test(o.output) : /^Pass 5: /m.test(o.output);
+}
+
+/** The named features, "" when they are not named, null when that is not the trouble (e2fsck/unix.c, lib/ext2fs/openfs.c). */
+function unsupportedFeatures(output: string): string | null {
+  const named = /has unsupported feature\(s\):(.*)$/m.exec(output);
+  if (named) return printable(named[1]!).trim();
+  return /Get a newer version of e2fsck|unsupported (read-only )?feature\(s\)/.test(output) ? "" : null;
+}
+
+/** e2fsck names the trouble first and then gives advice; the line with its own name in front is the one that says it. */
+function operationalReason(output: string): string {
+  const named = output.split("\n").filter((l) => /^(e2fsck|fsck\.ext[234]): /.test(l) && !l.includes("trying backup"));
+  return lastLine(named.at(-1)?.replace(/^\S+: /, "") ?? output);
+}
+
+/** Share of the whole at the start and end of each pass, in percent: e2fsck's own bar (e2fsck/unix.c, e2fsck_tbl). */
+const PASS_ENDS = [0, 70, 90, 92, 95, 100];
+
+export interface E2fsckProgress {
+  /** 1 to 5. */
+  readonly pass: number;
+  /** 0 to 1, of the whole check. */
+  readonly fraction: number;
+}
+
+/** Reads `pass current max device` lines (`-C FD`; e2fsck(8)) from chunks; null while there is no whole new line. */
+export function e2fsckProgress(): (text: string) => E2fsckProgress | null {
+  let rest = "";
+  return (text) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    const match = lines.map((l) => /^([1-5]) (\d+) (\d+)( |$)/.exec(l)).findLast((m) => m !== null);
+    if (!match) return null;
+    const pass = Number(match[1]);
+    const max = Number(match[3]);
+    const share = max === 0 ? 0 : Math.min(1, Number(match[2]) / max);
+    const start = PASS_ENDS[pass - 1]!;
+    return { pass, fraction: (start + (PASS_ENDS[pass]! - start) * share) / 100 };
+  };
+}
