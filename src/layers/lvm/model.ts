@@ -1,0 +1,308 @@
+import { StorageError } from "../../core/errors.ts";
+import type { Limits } from "../../core/limits.ts";
+import { withinLimit } from "../../core/numbers.ts";
+import { isSection, parseText, type Section, TextError, type Value } from "./text.ts";
+
+const LAYER = "lvm";
+/** lib/misc/lvm-string.c: validate_name; at most NAME_LEN - 1 characters (lib/metadata/metadata-exported.h). */
+const NAME = /^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]{0,126}$/;
+
+export interface PhysicalVolume {
+  /** Only the name inside this text (`pv0`). */
+  readonly name: string;
+  readonly uuid: string;
+  /** Bytes. */
+  readonly devSize: number;
+  /** Byte offset of physical extent 0. */
+  readonly peStart: number;
+  /** Extents. */
+  readonly peCount: number;
+  /** The MISSING flag: it was away when the VG was changed, so its data may be old. */
+  readonly missing: boolean;
+}
+
+export interface StripeArea {
+  /** A PV's or LV's name. */
+  readonly name: string;
+  /** First extent there. */
+  readonly extent: number;
+}
+
+export interface LvSegment {
+  /** Extents of the LV. */
+  readonly start: number;
+  readonly count: number;
+  /** As written; a linear segment is written as `striped` with one stripe. */
+  readonly type: string;
+  /** Bytes; 0 with one stripe. */
+  readonly stripeSize: number;
+  /** Of `striped` segments; empty for all other types. */
+  readonly areas: readonly StripeArea[];
+  readonly origin: string | null;
+  readonly cowStore: string | null;
+  readonly mergingStore: string | null;
+  readonly externalOrigin: string | null;
+}
+
+export interface LogicalVolume {
+  readonly name: string;
+  readonly uuid: string;
+  readonly status: readonly string[];
+  readonly flags: readonly string[];
+  readonly tags: readonly string[];
+  /** Seconds since 1970. */
+  readonly creationTime: number | null;
+  readonly creationHost: string | null;
+  readonly segments: readonly LvSegment[];
+  /** Extents. */
+  readonly extents: number;
+  /** What contradicts itself in the description of this LV, or null. */
+  readonly problem: string | null;
+}
+
+export interface VolumeGroup {
+  readonly name: string;
+  readonly uuid: string;
+  readonly seqno: number;
+  readonly format: string;
+  readonly status: readonly string[];
+  readonly flags: readonly string[];
+  readonly tags: readonly string[];
+  readonly systemId: string | null;
+  readonly lockType: string | null;
+  /** Bytes. */
+  readonly extentSize: number;
+  readonly pvs: ReadonlyMap<string, PhysicalVolume>;
+  readonly lvs: ReadonlyMap<string, LogicalVolume>;
+  readonly creationTime: number | null;
+  readonly creationHost: string | null;
+  readonly description: string | null;
+}
+
+/** UUIDs of all physical volumes that the metadata names. */
+export function vgMembersOf(vg: VolumeGroup): readonly string[] {
+  return [...vg.pvs.values()].map((pv) => pv.uuid);
+}
+
+/**
+ * The volume group that a metadata text describes (lib/format_text/import_vsn1.c). Throws `corrupt` when the group itself makes no sense
+ * and `limit` when there are too many segments; what is wrong with one LV is that LV's `problem`.
+ */
+export function readVolumeGroup(text: string, limits: Pick<Limits, "lvmSegments">): VolumeGroup {
+  const root = parse(text);
+  if (root.get("contents") !== "Text Format Volume Group" || root.get("version") !== 1) {
+    throw new StorageError("unsupported", `metadata of version ${String(root.get("version"))} is not known`, {
+      layer: LAYER,
+      feature: "metadata version",
+    });
+  }
+  const first = [...root].find(([, value]) => isSection(value));
+  if (!first) throw corrupt("the metadata has no volume group");
+  const [name, body] = first as [string, Section];
+  if (!NAME.test(name)) throw corrupt("the volume group's name has characters that LVM does not allow");
+  const format = optionalString(body, "format") ?? "lvm2";
+  if (format !== "lvm2") throw new StorageError("unsupported", `format ${format}`, { layer: LAYER, feature: format });
+  const extentSize = sectorsToBytes(positive(body, "extent_size", name), `${name}: extent_size`);
+  const pvs = readAll(section(body, "physical_volumes"), (pvName, s) => physicalVolume(pvName, s, extentSize));
+  if (new Set([...pvs.values()].map((pv) => pv.uuid)).size !== pvs.size) {
+    throw corrupt(`${name}: two physical volumes have the same UUID`);
+  }
+  const budget = { left: limits.lvmSegments, max: limits.lvmSegments };
+  const lvs = readAll(section(body, "logical_volumes"), (lvName, s) => logicalVolume(lvName, s, extentSize, budget));
+  return {
+    name,
+    uuid: requiredString(body, "id", name),
+    seqno: count(body, "seqno", name),
+    format,
+    status: strings(body.get("status")),
+    flags: strings(body.get("flags")),
+    tags: strings(body.get("tags")),
+    systemId: optionalString(body, "system_id"),
+    lockType: optionalString(body, "lock_type"),
+    extentSize,
+    pvs,
+    lvs,
+    creationTime: optionalCount(root, "creation_time"),
+    creationHost: optionalString(root, "creation_host"),
+    description: optionalString(root, "description"),
+  };
+}
+
+function parse(text: string): Section {
+  try {
+    return parseText(text);
+  } catch (error) {
+    if (!(error instanceof TextError)) throw error;
+    throw new StorageError("corrupt", `metadata text, character ${error.at}: ${error.message}`, {
+      layer: LAYER,
+      cause: error,
+    });
+  }
+}
+
+function readAll<T>(from: Section, read: (name: string, s: Section) => T): Map<string, T> {
+  const out = new Map<string, T>();
+  for (const [name, value] of from) {
+    if (!isSection(value)) continue;
+    if (!NAME.test(name)) throw corrupt("a name has characters that LVM does not allow");
+    out.set(name, read(name, value));
+  }
+  return out;
+}
+
+function physicalVolume(name: string, s: Section, extentSize: number): PhysicalVolume {
+  const peCount = count(s, "pe_count", name);
+  const peStart = sectorsToBytes(count(s, "pe_start", name), `${name}: pe_start`);
+  if (!Number.isSafeInteger(peStart + peCount * extentSize)) throw corrupt(`${name}: its extents cannot be addressed`);
+  return {
+    name,
+    uuid: requiredString(s, "id", name),
+    devSize: sectorsToBytes(optionalCount(s, "dev_size") ?? 0, `${name}: dev_size`),
+    peStart,
+    peCount,
+    missing: [...strings(s.get("flags")), ...strings(s.get("status"))].includes("MISSING"),
+  };
+}
+
+interface Budget {
+  left: number;
+  readonly max: number;
+}
+
+function logicalVolume(name: string, s: Section, extentSize: number, budget: Budget): LogicalVolume {
+  const uuid = requiredString(s, "id", name);
+  const parsed = readSegments(name, s, budget);
+  const extents = parsed.segments.reduce((sum, seg) => sum + seg.count, 0);
+  if (!Number.isSafeInteger(extents * extentSize)) throw corrupt(`${name}: its size cannot be addressed`);
+  return {
+    name,
+    uuid,
+    status: strings(s.get("status")),
+    flags: strings(s.get("flags")),
+    tags: strings(s.get("tags")),
+    creationTime: optionalCount(s, "creation_time"),
+    creationHost: optionalString(s, "creation_host"),
+    segments: parsed.segments,
+    extents,
+    problem: parsed.problem,
+  };
+}
+
+/** Segments in order; the first contradiction ends the list and is the LV's problem. */
+function readSegments(name: string, s: Section, budget: Budget): { segments: LvSegment[]; problem: string | null } {
+  const segments: LvSegment[] = [];
+  try {
+    const total = count(s, "segment_count", name);
+    const there = [...s].filter(([, value]) => isSection(value)).length;
+    budget.left -= there;
+    if (budget.left < 0)
+      withinLimit(budget.max - budget.left, budget.max, "lvmSegments", "segments of logical volumes", LAYER);
+    if (there !== total) throw corrupt(`${name}: segment_count is ${total}, but there are ${there} segments`);
+    let start = 0;
+    for (let i = 1; i <= total; i++) {
+      const segment = readSegment(`${name}/segment${i}`, section(s, `segment${i}`, name));
+      if (segment.start !== start) {
+        throw corrupt(`${name}/segment${i} starts at extent ${segment.start}, but the ones before end at ${start}`);
+      }
+      start += segment.count;
+      segments.push(segment);
+    }
+    return { segments, problem: total === 0 ? `${name} has no segments` : null };
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "corrupt") return { segments, problem: error.message };
+    throw error;
+  }
+}
+
+function readSegment(where: string, s: Section): LvSegment {
+  const type = requiredString(s, "type", where);
+  const extents = positive(s, "extent_count", where);
+  const common = {
+    start: count(s, "start_extent", where),
+    count: extents,
+    type,
+    origin: optionalString(s, "origin"),
+    cowStore: optionalString(s, "cow_store"),
+    mergingStore: optionalString(s, "merging_store"),
+    externalOrigin: optionalString(s, "external_origin"),
+  };
+  if (!isStriped(type)) return { ...common, stripeSize: 0, areas: [] };
+  const areas = readAreas(s.get("stripes"), where);
+  const stripes = positive(s, "stripe_count", where);
+  if (areas.length !== stripes)
+    throw corrupt(`${where}: ${areas.length} stripes are listed, stripe_count is ${stripes}`);
+  if (extents % stripes !== 0) throw corrupt(`${where}: ${extents} extents cannot be spread over ${stripes} stripes`);
+  const stripeSize = stripes > 1 ? sectorsToBytes(positive(s, "stripe_size", where), `${where}: stripe_size`) : 0;
+  return { ...common, stripeSize, areas };
+}
+
+/** `linear` is only a name in the tools; older versions may have written it. */
+export function isStriped(type: string): boolean {
+  return type === "striped" || type === "linear";
+}
+
+function readAreas(value: Value | undefined, where: string): StripeArea[] {
+  if (!Array.isArray(value) || value.length % 2 !== 0) throw corrupt(`${where}: stripes is not a list of pairs`);
+  const areas: StripeArea[] = [];
+  for (let i = 0; i < value.length; i += 2) {
+    const name: unknown = value[i];
+    const extent: unknown = value[i + 1];
+    if (typeof name !== "string" || !isCount(extent)) throw corrupt(`${where}: stripes is not a list of pairs`);
+    areas.push({ name, extent });
+  }
+  return areas;
+}
+
+function corrupt(message: string): StorageError {
+  return new StorageError("corrupt", message, { layer: LAYER });
+}
+
+function section(s: Section, key: string, where?: string): Section {
+  const value = s.get(key);
+  if (value === undefined && where === undefined) return new Map();
+  if (!isSection(value)) throw corrupt(`${where === undefined ? "" : `${where}: `}${key} is missing`);
+  return value;
+}
+
+function requiredString(s: Section, key: string, where: string): string {
+  const value = s.get(key);
+  if (typeof value !== "string") throw corrupt(`${where}: ${key} is missing`);
+  return value;
+}
+
+function optionalString(s: Section, key: string): string | null {
+  const value = s.get(key);
+  return typeof value === "string" ? value : null;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function count(s: Section, key: string, where: string): number {
+  const value = s.get(key);
+  if (!isCount(value)) throw corrupt(`${where}: ${key} is ${value === undefined ? "missing" : "not a count"}`);
+  return value;
+}
+
+function positive(s: Section, key: string, where: string): number {
+  const value = count(s, key, where);
+  if (value === 0) throw corrupt(`${where}: ${key} is 0`);
+  return value;
+}
+
+function optionalCount(s: Section, key: string): number | null {
+  const value = s.get(key);
+  return isCount(value) ? value : null;
+}
+
+function strings(value: Value | undefined): readonly string[] {
+  return Array.isArray(value) ? value.filter((v): v is string => typeof v === "string") : [];
+}
+
+/** LVM counts in 512-byte sectors. */
+function sectorsToBytes(sectors: number, what: string): number {
+  const bytes = sectors * 512;
+  if (!Number.isSafeInteger(bytes)) throw corrupt(`${what} is beyond what can be addressed`);
+  return bytes;
+}
