@@ -1,0 +1,102 @@
+import type { BlockDevice, Capabilities, Extent, IoOptions } from "../../core/device.ts";
+import { StorageError } from "../../core/errors.ts";
+import type { SectorCipher } from "../../crypto/sector-cipher.ts";
+import { IV_SECTOR } from "../../crypto/sector-cipher.ts";
+
+/** Requests are worked off in pieces of this many bytes, so that an abort is seen between them. */
+const PIECE = 1024 * 1024;
+
+export interface CryptDeviceOptions {
+  /** Where the ciphertext lies. */
+  readonly below: BlockDevice;
+  /** Bytes of the payload's start in `below`. */
+  readonly offset: number;
+  /** Bytes; a multiple of the cipher's sector size. */
+  readonly size: number;
+  readonly ivOffset: number;
+  readonly writable: boolean;
+  /** Asked at each request: the layer was closed, and its key is gone, when this gives null. */
+  readonly cipher: () => SectorCipher | null;
+}
+
+/**
+ * A payload as plaintext. What is zero or a hole below is not zero here, so all of it counts as data; a discard would tell an
+ * onlooker which blocks are free, so it does nothing (as dm-crypt without allow_discards).
+ */
+export class CryptDevice implements BlockDevice {
+  readonly size: number;
+  readonly caps: Capabilities;
+  readonly #o: CryptDeviceOptions;
+
+  constructor(options: CryptDeviceOptions, sectorSize: number) {
+    this.#o = options;
+    this.size = options.size;
+    this.caps = {
+      writable: options.writable,
+      alignment: sectorSize,
+      // As device-mapper stacks limits: the larger of both.
+      sectorSize: Math.max(sectorSize, options.below.caps.sectorSize),
+      optimalIo: PIECE,
+      extents: false,
+      zero: false,
+      discard: false,
+    };
+  }
+
+  async read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    await this.#pieces(into.length, options, async (at, length) => {
+      const part = into.subarray(at, at + length);
+      await this.#o.below.read(part, this.#o.offset + offset + at, options);
+      this.#cipher().decrypt(part, this.#iv(offset + at));
+    });
+  }
+
+  async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    await this.#pieces(from.length, options, (at, length) =>
+      this.#put(from.slice(at, at + length), offset + at, options),
+    );
+  }
+
+  async zero(offset: number, length: number, options?: IoOptions): Promise<void> {
+    await this.#pieces(length, options, (at, part) => this.#put(new Uint8Array(part), offset + at, options));
+  }
+
+  async discard(): Promise<void> {}
+
+  async *extents(offset: number, length: number): AsyncIterable<Extent> {
+    yield { offset, length, kind: "data" };
+  }
+
+  flush(): Promise<void> {
+    return this.#o.below.flush();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  /** Encrypts `own` in place and writes it. */
+  async #put(own: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    this.#cipher().encrypt(own, this.#iv(offset));
+    await this.#o.below.write(own, this.#o.offset + offset, options);
+  }
+
+  async #pieces(
+    length: number,
+    options: IoOptions | undefined,
+    act: (at: number, length: number) => Promise<void>,
+  ): Promise<void> {
+    for (let at = 0; at < length; at += PIECE) {
+      if (at > 0 && options?.signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "luks" });
+      await act(at, Math.min(PIECE, length - at));
+    }
+  }
+
+  #iv(offset: number): number {
+    return this.#o.ivOffset + offset / IV_SECTOR;
+  }
+
+  #cipher(): SectorCipher {
+    const cipher = this.#o.cipher();
+    if (!cipher) throw new StorageError("io", "the LUKS layer is closed already", { layer: "luks" });
+    return cipher;
+  }
+}
