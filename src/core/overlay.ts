@@ -238,7 +238,10 @@ class BareOverlay implements BlockDevice {
   #readStore(into: Uint8Array, offset: number): void {
     const start = alignDown(offset, OVERLAY_BLOCK);
     const end = alignUp(offset + into.length, OVERLAY_BLOCK);
-    if (start === offset && end === offset + into.length) return this.store.read(start / OVERLAY_BLOCK, into);
+    if (start === offset && end === offset + into.length) {
+      this.store.read(start / OVERLAY_BLOCK, into);
+      return;
+    }
     const bounce = new Uint8Array(end - start);
     this.store.read(start / OVERLAY_BLOCK, bounce);
     into.set(bounce.subarray(offset - start, offset - start + into.length));
