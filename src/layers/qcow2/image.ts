@@ -1,0 +1,173 @@
+import type { BlockDevice, Extent, IoOptions } from "../../core/device.ts";
+import { StorageError } from "../../core/errors.ts";
+import type { Limits } from "../../core/limits.ts";
+import { Container } from "./container.ts";
+import { type Geometry, geometryOf } from "./geometry.ts";
+import type { Header } from "./header.ts";
+import { Layout } from "./layout.ts";
+import { ClusterMap } from "./mapping.ts";
+import { Reader } from "./reader.ts";
+import { Refcounts } from "./refcounts.ts";
+import { RwLock } from "./rw-lock.ts";
+import type { SnapshotTable } from "./snapshots.ts";
+import { Writer } from "./writer.ts";
+
+/** Offset of autoclear_features in the header. */
+const AUTOCLEAR_AT = 88;
+
+export interface ImageParts {
+  readonly file: BlockDevice;
+  readonly header: Header;
+  readonly snapshots: SnapshotTable;
+  readonly backing: BlockDevice | null;
+  readonly limits: Limits;
+}
+
+/** The virtual disk of one opened image: shared by all devices that are opened on it. */
+export class Qcow2Image {
+  readonly geometry: Geometry;
+  readonly #parts: ImageParts;
+  readonly #container: Container;
+  readonly #layout: Layout;
+  readonly #map: ClusterMap;
+  readonly #reader: Reader;
+  readonly #lock = new RwLock();
+  /** Made by the first change: until then the refcounts are not read. */
+  #writer: Promise<Writer> | null = null;
+
+  private constructor(parts: ImageParts, geometry: Geometry, container: Container, layout: Layout, map: ClusterMap) {
+    this.#parts = parts;
+    this.geometry = geometry;
+    this.#container = container;
+    this.#layout = layout;
+    this.#map = map;
+    this.#reader = new Reader(container, geometry, map, parts.header.compressionType, parts.backing);
+  }
+
+  /** Reads the L1 table; nothing else. */
+  static async open(parts: ImageParts): Promise<Qcow2Image> {
+    const { header, snapshots } = parts;
+    const geometry = geometryOf(header);
+    const container = new Container(parts.file, geometry.clusterSize);
+    const layout = new Layout(geometry.clusterSize);
+    layout.addArea("the header", 0, geometry.clusterSize);
+    layout.addArea("the L1 table", header.l1TableOffset, header.l1Size * 8);
+    layout.addArea(
+      "the refcount table",
+      header.refcountTableOffset,
+      header.refcountTableClusters * geometry.clusterSize,
+    );
+    layout.addArea("the snapshot table", header.snapshotsOffset, snapshots.length);
+    for (const s of snapshots.snapshots) layout.addArea("a snapshot's L1 table", s.l1TableOffset, s.l1Size * 8);
+    const map = await ClusterMap.open(container, geometry, layout, header);
+    return new Qcow2Image(parts, geometry, container, layout, map);
+  }
+
+  read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    return this.#lock.shared(() => this.#reader.read(into, offset, options));
+  }
+
+  /** Extents of a moment: collected under the lock, so that a consumer that pauses does not hold up writers. */
+  async *extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
+    const end = offset + length;
+    for (let at = offset; at < end; at += EXTENTS_STEP) {
+      const batch: Extent[] = [];
+      await this.#lock.shared(async () => {
+        for await (const e of this.#reader.extents(at, Math.min(EXTENTS_STEP, end - at), options)) batch.push(e);
+      });
+      yield* batch;
+    }
+  }
+
+  write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    return this.#change((writer) => writer.write(from, offset, options));
+  }
+
+  zero(offset: number, length: number, options?: IoOptions): Promise<void> {
+    return this.#change((writer) => writer.zero(offset, length, options));
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.#change((writer) => writer.discard(offset, length));
+  }
+
+  flush(): Promise<void> {
+    return this.#lock.exclusive(async () => {
+      if (this.#writer) await (await this.#writer).commit();
+      await this.#container.device.flush();
+    });
+  }
+
+  /**
+   * Writes what is in memory and cuts unused growth; the image on disk is then complete. After a failed update it leaves the
+   * file as it is: the caller has had that error.
+   */
+  settle(): Promise<void> {
+    return this.#lock.exclusive(async () => {
+      const writer = await this.#writer?.catch(() => null);
+      if (!writer || this.#container.broken) return;
+      await writer.commit();
+      await this.#container.trim();
+      await this.#container.device.flush();
+    });
+  }
+
+  /** Guest clusters with data of their own (also compressed). Reads all L2 tables. */
+  async allocatedClusters(): Promise<number> {
+    const { size, clusterSize } = this.geometry;
+    let clusters = 0;
+    for (let at = 0; at < size; ) {
+      const run = await this.#lock.shared(() => this.#map.run(at, size - at));
+      if (run.kind === "data" || run.kind === "compressed") clusters += Math.ceil(run.length / clusterSize);
+      at += run.length;
+    }
+    return clusters;
+  }
+
+  /** An image that could not be prepared for writing refuses every change with the same error. */
+  #change(work: (writer: Writer) => Promise<void>): Promise<void> {
+    return this.#lock.exclusive(async () => {
+      this.#writer ??= this.#startWriting();
+      await work(await this.#writer);
+    });
+  }
+
+  async #startWriting(): Promise<Writer> {
+    const { header, limits, backing } = this.#parts;
+    const { clusterSize } = this.geometry;
+    this.#layout.removeArea("the refcount table");
+    const refcounts = await Refcounts.open(this.#container, this.geometry, header, this.#layout, limits, (cluster) =>
+      this.#map.l2.drop(cluster * clusterSize, clusterSize),
+    );
+    for (let i = 0; i < this.#map.l1Entries; i++) {
+      const { offset } = this.#map.table(i);
+      if (offset !== 0 && !this.#layout.addTable(offset)) {
+        throw new StorageError("corrupt", "two tables of the image lie on the same cluster", {
+          layer: "qcow2",
+          offset,
+        });
+      }
+    }
+    if (header.autoclear !== 0n) await this.#clearAutoclear();
+    return new Writer({
+      container: this.#container,
+      geometry: this.geometry,
+      layout: this.#layout,
+      map: this.#map,
+      reader: this.#reader,
+      refcounts,
+      hasBacking: backing !== null,
+    });
+  }
+
+  /** Whoever writes without knowing an autoclear feature clears its bit first ("Header", bytes 88-95). */
+  async #clearAutoclear(): Promise<void> {
+    await this.#container.critical(async () => {
+      await this.#container.write(new Uint8Array(8), AUTOCLEAR_AT);
+      await this.#container.device.flush();
+    });
+  }
+}
+
+/** Guest bytes whose extents are collected at a time. */
+const EXTENTS_STEP = 2 ** 34;

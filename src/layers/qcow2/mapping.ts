@@ -1,0 +1,158 @@
+import { StorageError } from "../../core/errors.ts";
+import type { Container } from "./container.ts";
+import { type CompressedRange, decodeCompressed, decodeL1, EntryDecoder, type TableEntry } from "./entry.ts";
+import type { Geometry } from "./geometry.ts";
+import type { Header } from "./header.ts";
+import type { Layout } from "./layout.ts";
+import { type Slice, SliceCache } from "./slice-cache.ts";
+
+const CACHE_BYTES = 8 * 1024 * 1024;
+/** Bytes of the L1 table that are written together: one sector. */
+const L1_PIECE = 512;
+
+/** Consecutive guest clusters of one kind; `data` also lies in consecutive host clusters. Bytes, not cut to the request's start. */
+export type Run =
+  | { readonly kind: "unallocated" | "zero"; readonly length: number }
+  /** A zero cluster that keeps a host cluster, or data; `host` is the byte that the run's first byte maps to. */
+  | { readonly kind: "data" | "zero-allocated"; readonly length: number; readonly host: number }
+  | { readonly kind: "compressed"; readonly length: number; readonly range: CompressedRange };
+
+/** Where a guest offset's entry is. */
+export interface Place {
+  readonly l1Index: number;
+  /** Byte offset of the slice inside its table. */
+  readonly inTable: number;
+  /** Index in the slice. */
+  readonly index: number;
+  /** Guest clusters from here to the end of the slice or of the disk. */
+  readonly left: number;
+}
+
+/** The active L1 table and its L2 tables. */
+export class ClusterMap {
+  readonly l2: SliceCache;
+  readonly #container: Container;
+  readonly #g: Geometry;
+  readonly #layout: Layout;
+  readonly #l1: DataView;
+  readonly #l1Offset: number;
+  readonly #entry: EntryDecoder;
+  readonly #dirtyL1 = new Set<number>();
+
+  private constructor(container: Container, g: Geometry, layout: Layout, l1: Uint8Array, l1Offset: number) {
+    this.#container = container;
+    this.#g = g;
+    this.#layout = layout;
+    this.#l1 = new DataView(l1.buffer, l1.byteOffset, l1.byteLength);
+    this.#l1Offset = l1Offset;
+    this.#entry = new EntryDecoder(g);
+    this.l2 = new SliceCache(container, "an L2 table", g.sliceBytes, CACHE_BYTES);
+  }
+
+  static async open(container: Container, g: Geometry, layout: Layout, header: Header): Promise<ClusterMap> {
+    const l1 = await container.readTable(header.l1TableOffset, header.l1Size * 8, "the L1 table");
+    return new ClusterMap(container, g, layout, l1, header.l1TableOffset);
+  }
+
+  get l1Entries(): number {
+    return this.#l1.byteLength / 8;
+  }
+
+  get l1Dirty(): boolean {
+    return this.#dirtyL1.size > 0;
+  }
+
+  /** Checked L1 entry; offset 0: no table. */
+  table(l1Index: number): TableEntry {
+    const at = this.#l1Offset + l1Index * 8;
+    const entry = decodeL1(this.#l1, l1Index, this.#g.clusterSize, at);
+    if (entry.offset === 0) return entry;
+    const area = this.#layout.area(entry.offset / this.#g.clusterSize);
+    if (area !== null) throw new StorageError("corrupt", `an L2 table lies on ${area}`, { layer: "qcow2", offset: at });
+    return entry;
+  }
+
+  /** Names a new table with refcount one. */
+  setTable(l1Index: number, offset: number): void {
+    this.#l1.setBigUint64(l1Index * 8, BigInt(offset) | (1n << 63n));
+    this.#dirtyL1.add(Math.floor((l1Index * 8) / L1_PIECE));
+  }
+
+  /** Writes changed sectors of the L1 table. No flush. */
+  async writeL1(): Promise<void> {
+    for (const piece of [...this.#dirtyL1].sort((a, b) => a - b)) {
+      const start = piece * L1_PIECE;
+      const length = Math.min(L1_PIECE, this.#l1.byteLength - start);
+      const bytes = new Uint8Array(this.#l1.buffer, this.#l1.byteOffset + start, length);
+      await this.#container.write(bytes, this.#l1Offset + start);
+      this.#dirtyL1.delete(piece);
+    }
+  }
+
+  /** Where the entry of guest cluster `cluster` is. */
+  place(cluster: number): Place {
+    const inTable = cluster % this.#g.l2Entries;
+    const index = inTable % this.#g.sliceEntries;
+    return {
+      l1Index: Math.floor(cluster / this.#g.l2Entries),
+      inTable: (inTable - index) * 8,
+      index,
+      left: Math.min(this.#g.sliceEntries - index, this.#g.guestClusters - cluster),
+    };
+  }
+
+  /** The run at guest byte `offset`, at most `length` bytes. */
+  async run(offset: number, length: number): Promise<Run> {
+    const inCluster = offset % this.#g.clusterSize;
+    const cluster = (offset - inCluster) / this.#g.clusterSize;
+    const place = this.place(cluster);
+    const table = this.table(place.l1Index);
+    if (table.offset === 0) {
+      const clusters = this.#g.l2Entries - (cluster % this.#g.l2Entries);
+      return { kind: "unallocated", length: Math.min(length, clusters * this.#g.clusterSize - inCluster) };
+    }
+    const at = table.offset + place.inTable;
+    const slice = this.l2.peek(at) ?? (await this.l2.load(at));
+    const most = Math.min(place.left, Math.ceil((inCluster + length) / this.#g.clusterSize));
+    return this.#scan(slice, place.index, most, inCluster, length);
+  }
+
+  #scan(slice: Slice, first: number, most: number, inCluster: number, length: number): Run {
+    const { clusterSize, clusterBits } = this.#g;
+    const e = this.#entry;
+    const kind = e.decode(slice.view, first, slice.at);
+    if (kind === "compressed") {
+      const range = decodeCompressed(slice.view, first, clusterBits, slice.at);
+      return { kind, length: Math.min(length, clusterSize - inCluster), range };
+    }
+    const host = e.host;
+    let n = 1;
+    if (host !== 0) {
+      this.#checkHost(host, slice.at + first * 8);
+      while (n < most && e.decode(slice.view, first + n, slice.at) === kind && e.host === host + n * clusterSize) {
+        this.#checkHost(e.host, slice.at + (first + n) * 8);
+        n++;
+      }
+    } else while (n < most && e.decode(slice.view, first + n, slice.at) === kind) n++;
+    const bytes = Math.min(length, n * clusterSize - inCluster);
+    return kind === "data" || kind === "zero-allocated"
+      ? { kind, length: bytes, host: host + inCluster }
+      : { kind, length: bytes };
+  }
+
+  #checkHost(host: number, at: number): void {
+    if (host >= this.#container.size) {
+      throw new StorageError(
+        "corrupt",
+        `a cluster at ${host}, beyond the end of the file (${this.#container.size} bytes)`,
+        {
+          layer: "qcow2",
+          offset: at,
+          hint: "the image is truncated or damaged: see `qemu-img check`",
+        },
+      );
+    }
+    const area = this.#layout.area(host / this.#g.clusterSize);
+    if (area !== null) throw new StorageError("corrupt", `guest data lies on ${area}`, { layer: "qcow2", offset: at });
+  }
+}
