@@ -1,0 +1,158 @@
+import type { BlockDevice } from "../core/device.ts";
+import { StorageError } from "../core/errors.ts";
+import { Overlay } from "../core/overlay.ts";
+import type { Volume } from "../stack/tree.ts";
+import type { Checker, CheckMode, Judgement } from "../tools/checker.ts";
+import { checkerFor } from "../tools/checkers.ts";
+import { e2fsckProgress } from "../tools/e2fsck.ts";
+import type { CheckedVolumeDocument } from "./documents.ts";
+import { PROGRESS_FD, type RunResult, runOnFile } from "./run-on-file.ts";
+
+/** A checker's text is kept up to this many bytes; a hostile file system can make e2fsck print without end. */
+const LOG_LIMIT = 4 * 1024 * 1024;
+
+export interface CheckVolumeOptions {
+  readonly repair: boolean;
+  readonly preen: boolean;
+  /** Commit a repair that leaves errors. */
+  readonly force: boolean;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** The checker's text as it comes. */
+  readonly onOutput?: ((chunk: Uint8Array) => void) | undefined;
+  /** 0 to 1. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+  readonly env?: NodeJS.ProcessEnv | undefined;
+}
+
+export interface CheckedVolume {
+  readonly document: CheckedVolumeDocument;
+  /** The changes that a repair commits; null when there is nothing to commit. The caller disposes of it. */
+  readonly changes: Overlay | null;
+}
+
+function notChecked(volume: Volume, reason: string): CheckedVolume {
+  const { selector, type } = volume;
+  return {
+    document: { selector, type, verdict: "not-checked", reason, exitCode: null, checker: null, log: "", changedBytes: 0, seconds: 0 },
+    changes: null,
+  };
+}
+
+/** Runs the right checker on an overlay over one volume. Nothing below is written: a repair's changes are handed back. */
+export async function checkVolume(volume: Volume, options: CheckVolumeOptions): Promise<CheckedVolume> {
+  if (volume.device === null || !volume.readable) return notChecked(volume, volume.reason ?? "it cannot be read");
+  if (volume.kind !== "filesystem" || volume.type === null) {
+    return notChecked(volume, volume.kind === "swap" ? "swap space holds no file system" : "no file system was recognised in it");
+  }
+  const damaged = volume.node.findings.find((f) => f.severity === "error");
+  if (damaged?.code.endsWith("-truncated")) return notChecked(volume, damaged.message);
+  const checker = checkerFor(volume.type);
+  if (!checker) return notChecked(volume, `there is no checker for ${volume.type}`);
+  if (options.repair && !checker.repairs) return notChecked(volume, checker.repairRefused ?? `${checker.name} does not repair`);
+  const path = checker.find();
+  if (path === null) return notChecked(volume, `${checker.name} is not installed (package ${checker.packageName})`);
+  const mode: CheckMode = !checker.repairs ? "look" : options.preen ? "preen" : "fix";
+
+  const overlay = new Overlay(volume.device);
+  try {
+    const log = new Log(options.onOutput);
+    const first = await runChecker(checker, path, mode, overlay, log, options);
+    const changedBytes = await overlay.changedBytes();
+    let judgement = judge(checker, mode, first, log, changedBytes, options);
+    if (checker.confirmWith && (judgement.verdict === "repaired" || judgement.verdict === "would-repair")) {
+      judgement = await confirm(checker, path, overlay, judgement, options);
+    }
+    const commit =
+      options.repair &&
+      changedBytes > 0 &&
+      (judgement.verdict === "clean" || judgement.verdict === "repaired" || (judgement.verdict === "errors-left" && options.force));
+    const reason =
+      options.repair && judgement.verdict === "errors-left" && !options.force && changedBytes > 0
+        ? `${judgement.reason ?? "errors are left"}; nothing was written (--force commits what could be repaired)`
+        : judgement.reason;
+    const document: CheckedVolumeDocument = {
+      selector: volume.selector,
+      type: volume.type,
+      verdict: judgement.verdict,
+      reason,
+      exitCode: first.exitCode,
+      checker: checker.version(path) ?? checker.name,
+      log: log.text(),
+      changedBytes,
+      seconds: Math.round(first.seconds * 1000) / 1000,
+    };
+    if (commit) return { document, changes: overlay };
+    await overlay[Symbol.asyncDispose]();
+    return { document, changes: null };
+  } catch (error) {
+    await overlay[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function runChecker(checker: Checker, path: string, mode: CheckMode, device: BlockDevice, log: Log, options: CheckVolumeOptions): Promise<RunResult> {
+  const fraction = e2fsckProgress();
+  const reports = checker.name === "e2fsck" && options.onProgress !== undefined;
+  const result = await runOnFile({
+    device,
+    writable: true,
+    argv: checker.argv(path, mode, "{}", reports ? PROGRESS_FD : null),
+    cage: "checker",
+    configFiles: checker.configFiles,
+    stdout: (chunk) => log.add(chunk),
+    stderr: "stdout",
+    progress: reports
+      ? (text) => {
+          const p = fraction(text);
+          if (p) options.onProgress?.(p.fraction);
+        }
+      : undefined,
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    ...(options.env ? { env: options.env } : {}),
+  });
+  if (result.cancelled) throw new StorageError("cancelled", "cancelled");
+  return result;
+}
+
+function judge(checker: Checker, mode: CheckMode, run: RunResult, log: Log, changedBytes: number, options: CheckVolumeOptions): Judgement {
+  const { exitCode, signal, timedOut, cancelled, deviceError } = run;
+  return checker.interpret({ mode, commit: options.repair, exitCode, signal, timedOut, cancelled, deviceError, output: log.text(), changedBytes });
+}
+
+/** Where the exit code alone does not prove a repair: the checker must find the result clean. */
+async function confirm(checker: Checker, path: string, overlay: Overlay, found: Judgement, options: CheckVolumeOptions): Promise<Judgement> {
+  const log = new Log(undefined);
+  const again = await runChecker(checker, path, checker.confirmWith!, overlay, log, { ...options, onProgress: undefined });
+  const second = judge(checker, checker.confirmWith!, again, log, 0, options);
+  if (second.verdict === "clean") return found;
+  return { verdict: "errors-left", reason: `${checker.name} still finds errors after its repair` };
+}
+
+/** A checker's text, shown as it comes and kept up to a limit. */
+class Log {
+  readonly #chunks: Uint8Array[] = [];
+  readonly #show: ((chunk: Uint8Array) => void) | undefined;
+  #bytes = 0;
+
+  constructor(show: ((chunk: Uint8Array) => void) | undefined) {
+    this.#show = show;
+  }
+
+  add(chunk: Uint8Array): void {
+    if (this.#bytes >= LOG_LIMIT) {
+      // The end matters most (verdict lines): the oldest half goes.
+      const all = Buffer.concat(this.#chunks.splice(0));
+      this.#chunks.push(all.subarray(0, LOG_LIMIT / 4), Buffer.from("\n[... cut ...]\n"), all.subarray(all.length - LOG_LIMIT / 4));
+      this.#bytes = LOG_LIMIT / 2;
+    }
+    this.#chunks.push(Uint8Array.from(chunk));
+    this.#bytes += chunk.length;
+    this.#show?.(chunk);
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString("utf8");
+  }
+}
