@@ -95,7 +95,7 @@ export const btrfs: Recogniser = {
 
 /** The superblock keeps no "mounted" mark: without a pending log it says nothing about how the last mount ended. */
 function stateOf(sb: BtrfsSuperblock, findings: readonly Finding[]): string | null {
-  if (findings.some((f) => f.severity === "error")) return "superblock damaged";
+  if (findings.some((f) => f.code.startsWith("btrfs-superblock-"))) return "superblock damaged";
   if (sb.flags & FLAG_ERROR) return "errors";
   return sb.logRoot !== 0n ? "log replay pending" : null;
 }

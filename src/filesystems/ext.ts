@@ -35,7 +35,7 @@ const STATE_ERRORS = 0x2;
 const FLAG_TEST_FILESYSTEM = 0x4;
 
 const ERROR_BEHAVIOUR: Record<number, string> = { 1: "continue", 2: "remount-ro", 3: "panic" };
-const CREATOR_OS: Record<number, string> = { 0: "Linux", 1: "GNU/Hurd", 2: "Masix", 3: "FreeBSD", 4: "Lites" };
+const CREATOR_OS: Record<number, string> = { 0: "Linux", 1: "Hurd", 2: "Masix", 3: "FreeBSD", 4: "Lites" };
 
 /** What ext2 and ext3 understand, by libblkid's reckoning (libblkid/src/superblocks/ext.c). */
 const EXT2_RO = ExtRoCompat.SPARSE_SUPER | ExtRoCompat.LARGE_FILE | ExtRoCompat.BTREE_DIR;

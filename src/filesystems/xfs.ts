@@ -78,7 +78,9 @@ export const xfs: Recogniser = {
       uuid: uuidOrNull(sb.uuid),
       label: utf8Field(sb.label),
       size: sizeOf(sb.dataBlocks, sb.blockSize),
-      state: findings.length > 0 ? "superblock damaged" : await stateOf(sb, window),
+      state: findings.some((f) => f.code === "xfs-superblock-checksum")
+        ? "superblock damaged"
+        : await stateOf(sb, window),
       details: detailsOf(sb, v5),
       findings,
     };
