@@ -1,5 +1,6 @@
 import type { KeyProvider, OpenContext, Secret } from "../../src/core/layer.ts";
-import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
+import type { Limits } from "../../src/core/limits.ts";
+import { plainContext } from "./open-context.ts";
 
 /** Gives each list of passphrases in turn, then nothing more. */
 export function passphrases(...rounds: readonly (readonly (string | Uint8Array)[])[]): KeyProvider {
@@ -15,20 +16,7 @@ export function passphrases(...rounds: readonly (readonly (string | Uint8Array)[
   };
 }
 
-export interface TestContext {
-  readonly keys?: KeyProvider;
-  readonly writable?: boolean;
-  readonly limits?: Partial<Limits>;
-  readonly signal?: AbortSignal;
-}
-
-/** For opening a layer in a test: no images but its own may be opened. */
-export function openContext(options: TestContext = {}): OpenContext {
-  return {
-    writable: options.writable ?? false,
-    keys: options.keys ?? passphrases(),
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
-    signal: options.signal,
-    openImage: () => Promise.reject(new Error("no other image may be opened here")),
-  };
+/** A context for layers that ask for keys. */
+export function keyContext(keys: KeyProvider, writable = false, limits: Partial<Limits> = {}): OpenContext {
+  return { ...plainContext(writable, limits), keys };
 }

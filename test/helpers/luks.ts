@@ -21,7 +21,7 @@ export interface Luks1Options {
   readonly change?: (header: DataView) => void;
 }
 
-export const LUKS1_PAYLOAD = 1024 * 1024;
+export const LUKS1_PAYLOAD = 2560 * 1024;
 const keyslot1At = (i: number, keyBytes: number) => 4096 + i * Math.ceil((keyBytes * STRIPES) / 4096) * 4096;
 
 export function luks1Image(options: Luks1Options = {}): Uint8Array {
@@ -87,9 +87,9 @@ export interface Luks2Options {
   readonly ivTweak?: number;
   readonly content?: Uint8Array;
   readonly label?: string;
-  /** Changes the metadata before it is written; a returned string replaces the JSON text. */
+  /** Changes the metadata before it is written; what is returned replaces the JSON text. */
   // biome-ignore lint/suspicious/noConfusingVoidType: most tests change the object in place
-  readonly change?: (json: LooseJson) => string | void;
+  readonly change?: (json: LooseJson) => string | Buffer | void;
   /** Changes one whole header before its checksum is made, which is what a consistent but hostile header is. */
   readonly changeHeader?: (header: Buffer, which: 0 | 1) => void;
   readonly sequenceIds?: readonly [bigint, bigint];
@@ -168,7 +168,7 @@ export function luks2Image(options: Luks2Options = {}): Uint8Array {
   return image;
 }
 
-function luks2Header(which: 0 | 1, text: string, label: string, options: Luks2Options): Buffer {
+function luks2Header(which: 0 | 1, text: string | Buffer, label: string, options: Luks2Options): Buffer {
   const header = Buffer.alloc(LUKS2_HEADER);
   header.write(which === 0 ? "LUKS\xba\xbe" : "SKUL\xba\xbe", "latin1");
   header.writeUInt16BE(2, 6);
@@ -179,7 +179,7 @@ function luks2Header(which: 0 | 1, text: string, label: string, options: Luks2Op
   randomBytes(64).copy(header, 104);
   header.write("66666666-7777-8888-9999-aaaaaaaaaaaa", 168);
   header.writeBigUInt64BE(BigInt(which * LUKS2_HEADER), 256);
-  header.write(text, 4096);
+  header.set(Buffer.from(text), 4096);
   options.changeHeader?.(header, which);
   createHash("sha256").update(header).digest().copy(header, 448);
   return header;
