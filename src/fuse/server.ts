@@ -1,7 +1,7 @@
-import { close, read as fsRead, writeSync } from "node:fs";
 import { constants } from "node:os";
 import type { BlockDevice } from "../core/device.ts";
 import { ioError, type StorageError } from "../core/errors.ts";
+import type { FuseChannel } from "./channel.ts";
 import { MAX_TRANSFER, negotiate } from "./init.ts";
 import * as ops from "./operations.ts";
 import { RequestOrder } from "./order.ts";
@@ -9,9 +9,9 @@ import * as P from "./protocol.ts";
 
 export interface FuseOptions {
   /**
-   * An open /dev/fuse on which a mount with `rootmode=100000` or `100600` was made. The server owns it and closes it.
+   * Of a mount whose root is a regular file (`rootmode=100600`, see `fileMode`). The server closes it.
    */
-  readonly fd: number;
+  readonly channel: FuseChannel;
   readonly device: BlockDevice;
   /** The file is shown with mode 0400 and opens for writing are refused (EROFS). */
   readonly readOnly: boolean;
@@ -53,7 +53,7 @@ const READS_IN_FLIGHT = 8;
 const { ENOSYS, EIO } = constants.errno;
 
 /**
- * Shows `device` as one regular file: answers the kernel's requests on `fd` until the mount is gone.
+ * Shows `device` as one regular file: answers the kernel's requests until the mount is gone.
  * Reads run beside each other, changes run alone and in order; the device is not disposed of.
  */
 export function serveFuse(options: FuseOptions): FuseServer {
@@ -64,7 +64,7 @@ class Server implements FuseServer {
   readonly done: Promise<FuseEnd>;
   readonly stats: FuseStats = { requests: 0, reads: 0, bytesRead: 0, writes: 0, bytesWritten: 0, flushes: 0 };
   firstError: StorageError | null = null;
-  readonly #fd: number;
+  readonly #channel: FuseChannel;
   readonly #file: ops.ServedFile;
   readonly #signal: AbortSignal | undefined;
   readonly #order = new RequestOrder();
@@ -76,7 +76,7 @@ class Server implements FuseServer {
   readonly #aborted = signalled();
 
   constructor(options: FuseOptions) {
-    this.#fd = options.fd;
+    this.#channel = options.channel;
     this.#file = { device: options.device, readOnly: options.readOnly };
     this.#signal = options.signal;
     this.done = this.#run();
@@ -87,9 +87,10 @@ class Server implements FuseServer {
     this.#signal?.addEventListener("abort", abort, { once: true });
     let request = new Uint8Array(REQUEST_BUFFER);
     let abandoned = false;
+    const busy = (): boolean => this.#open.size > 0;
     try {
       for (;;) {
-        const length = await receive(this.#fd, request);
+        const length = await this.#channel.receive(request, busy);
         if (length === 0) break;
         await Promise.race([this.#dispatch(request.subarray(0, length)), this.#aborted.promise]);
         if (this.#signal?.aborted && !abandoned) {
@@ -104,7 +105,7 @@ class Server implements FuseServer {
       this.#signal?.removeEventListener("abort", abort);
       if (!this.#signal?.aborted) await this.#order.idle();
       // Also ends the connection, should something still hold the mount: its programs get errors, not silence.
-      await new Promise<void>((resolve) => close(this.#fd, () => resolve()));
+      await this.#channel.close();
     }
     return { firstError: this.firstError };
   }
@@ -215,12 +216,9 @@ class Server implements FuseServer {
     if (!this.#open.delete(unique)) return;
     P.outHeader.encode({ len: message.length, error: -errno, unique }, message);
     try {
-      writeSync(this.#fd, message);
+      this.#channel.send(message);
     } catch (error) {
-      // ENOENT: the program was killed meanwhile and its request dropped; ENODEV and the like: the mount is gone.
-      if (!GONE.has((error as NodeJS.ErrnoException).code ?? "")) {
-        this.#remember(ioError(error, "cannot answer the kernel", { layer: "fuse" }));
-      }
+      this.#remember(ioError(error, "cannot answer the kernel", { layer: "fuse" }));
     }
   }
 
@@ -240,22 +238,4 @@ function signalled(): { promise: Promise<void>; fire: () => void } {
     fire = resolve;
   });
   return { promise, fire };
-}
-
-const GONE = new Set(["ENOENT", "ENODEV", "ECONNABORTED", "ENOTCONN"]);
-
-/** The next request's length; 0 when the mount is gone (ENODEV) or the connection was aborted (ECONNABORTED). */
-function receive(fd: number, into: Uint8Array): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const once = (): void => {
-      fsRead(fd, into, 0, into.length, null, (error, length) => {
-        if (!error) return resolve(length);
-        // ENOENT: the request was interrupted before it could be read; EINTR, EAGAIN: try again (fuse(4), "ERRORS").
-        if (error.code === "ENOENT" || error.code === "EINTR" || error.code === "EAGAIN") return once();
-        if (error.code === "ENODEV" || error.code === "ECONNABORTED") return resolve(0);
-        reject(error);
-      });
-    };
-    once();
-  });
 }

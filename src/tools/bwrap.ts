@@ -45,8 +45,8 @@ export interface Bwrap {
 const found = new Map<string, Bwrap>();
 
 /** Throws `unsupported` with the package's name when bubblewrap is missing. */
-export function requireBwrap(searchPath?: string): Bwrap {
-  const path = findProgram("bwrap", searchPath);
+export function requireBwrap(searchPath?: string, systemDirs?: readonly string[]): Bwrap {
+  const path = findProgram("bwrap", searchPath, systemDirs);
   if (path) {
     const known = found.get(path);
     if (known) return known;
@@ -84,10 +84,7 @@ export function checkerCage(bwrap: Bwrap, cage: CheckerCage): string[] {
     "--ro-bind",
     realpathSync(program),
     program,
-    "--dev",
-    "/dev",
-    "--proc",
-    "/proc",
+    ...DEVICES,
     "--tmpfs",
     "/tmp",
     "--bind",
@@ -117,10 +114,7 @@ export function hostCage(bwrap: Bwrap, cage: HostCage): string[] {
     "--ro-bind",
     "/",
     "/",
-    "--dev",
-    "/dev",
-    "--proc",
-    "/proc",
+    ...DEVICES,
     ...(cage.writablePaths ?? []).flatMap((p) => ["--bind", p, p]),
     "--bind",
     cage.file,
@@ -145,6 +139,9 @@ const ISOLATION = [
   "--cap-drop",
   "ALL",
 ];
+
+/** null, zero, full, random, urandom, tty, and nowhere to put anything; /proc of its own processes only. */
+const DEVICES = ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"];
 
 function status(cage: CageOptions): string[] {
   return cage.statusFd === undefined ? [] : ["--json-status-fd", String(cage.statusFd)];

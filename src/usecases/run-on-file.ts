@@ -3,6 +3,7 @@ import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import { fileMode } from "../fuse/operations.ts";
 import { type FuseStats, serveFuse } from "../fuse/server.ts";
+import { fuseChannel } from "../host/fuse-channel.ts";
 import { EXTRA_FDS, type MountedChild, mountPrivately } from "../host/private-mount.ts";
 import { type Bwrap, CAGED_FILE, checkerCage, hostCage, parseCageStatus, requireBwrap } from "../tools/bwrap.ts";
 
@@ -95,7 +96,12 @@ function caged(bwrap: Bwrap, path: string, options: RunOnFileOptions, env: NodeJ
 
 async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileOptions): Promise<RunResult> {
   const stop = new AbortController();
-  const server = serveFuse({ fd: child.fuseFd, device: options.device, readOnly, signal: stop.signal });
+  const server = serveFuse({
+    channel: fuseChannel(child.fuseFd),
+    device: options.device,
+    readOnly,
+    signal: stop.signal,
+  });
   const kill = (): void => {
     child.kill();
     // A program that waits for the device dies only when its request is answered.
@@ -137,7 +143,8 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
     const { firstError } = await server.done;
     const seconds = (performance.now() - began) / 1000;
     const { exitCode } = parseCageStatus(report);
-    if (exitCode === null && exit.signal === null) throw cageFailed(tail.text());
+    // A device that fails at the first look keeps bubblewrap from starting: that is told as the device's error.
+    if (exitCode === null && exit.signal === null && !firstError) throw cageFailed(tail.text());
     return {
       ...decodeExit(exitCode, exit.signal),
       timedOut,

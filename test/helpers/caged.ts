@@ -31,14 +31,16 @@ export async function runCaged(
 }
 
 /**
- * Makes one plain script of a TypeScript file, with the native package beside it, in a folder that every user may read:
+ * Makes one plain script of a TypeScript file, with the native packages beside it, in a folder that every user may read:
  * for tests that need this program as a process of its own. Returns the script's path.
  */
 export function bundleFor(folder: string, source: string): string {
   const out = join(folder, "bundle");
-  const koffi = dirname(createRequire(import.meta.url).resolve("koffi/package.json"));
+  const installed = join(dirname(createRequire(import.meta.url).resolve("koffi")), "..");
   mkdirSync(join(out, "node_modules"), { recursive: true });
-  cpSync(koffi, join(out, "node_modules", "koffi"), { recursive: true });
+  for (const name of ["koffi", "@koromix"]) {
+    cpSync(join(installed, name), join(out, "node_modules", name), { recursive: true });
+  }
   for (const dir of [folder, out]) chmodSync(dir, 0o755);
   const script = join(out, "main.mjs");
   buildSync({
