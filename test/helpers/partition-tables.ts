@@ -4,7 +4,7 @@ import { run } from "./programs.ts";
 
 /** Runs a program with `input` on its standard input; it must succeed. */
 export function feed(input: string, program: string, ...args: string[]): void {
-  const env = { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin:/sbin`, LC_ALL: "C" };
+  const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, LC_ALL: "C" };
   execFileSync(program, args, { input, env, stdio: ["pipe", "ignore", "pipe"] });
 }
 
@@ -26,6 +26,12 @@ export interface PartxRow {
   readonly flags: string;
 }
 
+/** partx writes bytes beyond ASCII as `\\xNN` in the C locale; names are UTF-8. */
+function unescaped(text: string): string {
+  const bytes = text.replace(/\\x([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
 /** What partx finds in an image; it gives 512-byte sectors whatever the table counts in. */
 export function partx(path: string, sectorSize = 512): PartxRow[] {
   const columns = "NR,START,SECTORS,TYPE,UUID,NAME,FLAGS";
@@ -42,7 +48,7 @@ export function partx(path: string, sectorSize = 512): PartxRow[] {
         size: Number(get("SECTORS")) * 512,
         type: get("TYPE"),
         uuid: get("UUID"),
-        name: get("NAME"),
+        name: unescaped(get("NAME")),
         flags: get("FLAGS"),
       };
     });
