@@ -18,10 +18,14 @@ export interface TransactionOptions extends OverlayOptions {
   /** The run's id and the source's number in it, noted in the log. */
   readonly run: string;
   readonly index: number;
+  /** Sets a file's modification time (nanoseconds since 1970) after a rollback, when nothing of it is changed any more. */
+  readonly restoreTime?: ((fd: number, mtimeNs: bigint) => void) | undefined;
 }
 
 export interface CommitResult {
-  /** Bytes of the sources that were really changed; 0: nothing was written anywhere. */
+  /** Something was written, or a size was changed. */
+  readonly changed: boolean;
+  /** Bytes that were written because they differ. */
   readonly changedBytes: number;
 }
 
@@ -85,7 +89,7 @@ export async function commitTogether(
       throw error;
     }
     for (const t of touched) await t.settle();
-    return { changedBytes: total };
+    return { changed: touched.length > 0, changedBytes: total };
   });
 }
 
@@ -220,7 +224,7 @@ class FileTransaction implements Transaction {
     this.#log ??= UndoLogWriter.create(this.#options.undoLog, this.#identity());
     const log = this.#log;
     this.#begun = true;
-    log.begin(batch, oldSize, newSize);
+    log.begin(batch, sourceState(this.#file), newSize);
     for (const { offset, length } of this.#ranges) {
       const old = offset < oldSize ? await readBytes(this.#file, offset, length, options) : null;
       log.record(offset, old, await readBytes(this.#overlay, offset, length, options));
@@ -278,6 +282,7 @@ class FileTransaction implements Transaction {
       if (batch?.number !== this.#batch) throw new Error("the undo log does not end with the batch");
       await restoreBatch(this.#file, log, batch);
       await this.#file.flush();
+      this.#options.restoreTime?.(this.#file.fd, batch.oldMtimeNs);
       this.#log!.end("rolledBack", this.#batch, sourceState(this.#file));
     } finally {
       log.close();

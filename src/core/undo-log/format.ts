@@ -44,6 +44,7 @@ export const BeginRecord = struct("BEGIN record", "little", {
   ...prefix,
   oldSize: { at: 24, type: "u64" },
   newSize: { at: 32, type: "u64" },
+  oldMtimeNs: { at: 40, type: "u64" },
   ...suffix,
 });
 

@@ -42,6 +42,8 @@ export interface Batch {
   /** The source's size before and after, in bytes. */
   readonly oldSize: number;
   readonly newSize: number;
+  /** The source's modification time before; 0n where it says nothing. */
+  readonly oldMtimeNs: bigint;
   readonly ranges: LoggedRange[];
   state: BatchState;
   /** The source right after the batch was applied or rolled back. */
@@ -165,6 +167,7 @@ export class UndoLogReader {
           number,
           oldSize,
           newSize: this.#number(begin.newSize, at),
+          oldMtimeNs: begin.oldMtimeNs,
           ranges: [],
           state: "open",
           after: null,

@@ -27,7 +27,7 @@ import {
 /** Records are gathered up to this many bytes, then written at once: many small ranges cost few system calls. */
 const BUFFER = 4 * 1024 * 1024;
 
-/** What a source looks like after a batch; `mtimeNs` 0n where the time says nothing (block devices). */
+/** What a source looks like before or after a batch; `mtimeNs` 0n where the time says nothing (block devices). */
 export interface SourceState {
   /** Bytes. */
   readonly size: number;
@@ -91,12 +91,12 @@ export class UndoLogWriter {
   }
 
   /** Starts batch number `batch` (counting up within a run, over all its sources). Sizes in bytes. */
-  begin(batch: number, oldSize: number, newSize: number): void {
+  begin(batch: number, old: SourceState, newSize: number): void {
     this.#batchStart = this.#end;
     this.#batch = batch;
     this.#records = 0;
     const record = this.#record(RECORD_TYPE.begin);
-    BeginRecord.encode({ oldSize: BigInt(oldSize), newSize: BigInt(newSize) }, record);
+    BeginRecord.encode({ oldSize: BigInt(old.size), newSize: BigInt(newSize), oldMtimeNs: old.mtimeNs }, record);
     sealChecksum(record);
     this.#append(record);
   }
