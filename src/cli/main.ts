@@ -1,7 +1,19 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from "commander";
 import { StorageError } from "../core/errors.ts";
-import { parseBytes, parseCount, type SourceFlags, withSources, withVolume } from "./options.ts";
+import {
+  type CheckFlags,
+  type ExecFlags,
+  type ExportFlags,
+  type PlainFlags,
+  parseBytes,
+  parseCount,
+  type ReadFlags,
+  type SourceFlags,
+  type UndoFlags,
+  withSources,
+  withVolume,
+} from "./options.ts";
 import { reportError } from "./output.ts";
 import { newSession, type Session } from "./session.ts";
 import { VERSION } from "./version.ts";
@@ -61,7 +73,7 @@ withVolume(withSources(program.command("read")), false)
   .option("--offset <n>", "start at this byte (512, 64K, 2G)", parseBytes)
   .option("--length <n>", "so many bytes", parseBytes)
   .addHelpText("after", "\nExample:\n  unterbau read os43.qcow2 --volume lvg1/lvroot > lvroot.raw")
-  .action(verb<SourceFlags & { volume: string; offset?: number; length?: number }>(() => import("./verbs/read.ts")));
+  .action(verb<ReadFlags>(() => import("./verbs/read.ts")));
 
 withVolume(withSources(program.command("check")), true)
   .description("forced check of every file system found; nothing is written without --repair")
@@ -91,12 +103,13 @@ program
   .description("list the runs that changed something, with their verdicts")
   .option("--json", "one JSON document")
   .option("--debug", "show stack traces")
-  .action((flags: { json?: boolean; debug?: boolean }) => verb<{ json?: boolean; debug?: boolean }>(() => import("./verbs/runs.ts"))([], flags));
+  .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/runs.ts"))([], flags));
 
 withVolume(withSources(program.command("exec")), false)
   .description("run any tool on a volume shown as a file; {} stands for the file")
   .usage("<source...> --volume <selector> [options] -- <tool> [argument...]")
   .option("--write", "commit what the tool changes; without it changes go to an overlay and are lost")
+  .option("--force", "with --write: commit even when the tool fails")
   .addHelpText("after", "\nExample:\n  unterbau exec os43.qcow2 --volume lvg1/lvroot -- tune2fs -l {}")
   .action((sources: string[], flags: ExecFlags) => verb<ExecFlags>(() => import("./verbs/exec.ts"))(sources, { ...flags, command: toolCommand }));
 
@@ -113,35 +126,7 @@ program
   .description("which outside programs are here, and what is lost without each")
   .option("--json", "one JSON document")
   .option("--debug", "show stack traces")
-  .action((flags: { json?: boolean; debug?: boolean }) => verb<{ json?: boolean; debug?: boolean }>(() => import("./verbs/doctor.ts"))([], flags));
-
-export interface CheckFlags extends SourceFlags {
-  readonly volume?: readonly string[];
-  readonly repair?: boolean;
-  readonly preen?: boolean;
-  readonly force?: boolean;
-  readonly checkerTimeout: number;
-}
-
-export interface ExecFlags extends SourceFlags {
-  readonly volume: string;
-  readonly write?: boolean;
-  /** The tool and its arguments. */
-  readonly command: readonly string[];
-}
-
-export interface ExportFlags extends SourceFlags {
-  readonly volume: string;
-  readonly nbd?: string;
-  readonly fuse?: string;
-  readonly write?: boolean;
-}
-
-export interface UndoFlags {
-  readonly force?: boolean;
-  readonly json?: boolean;
-  readonly debug?: boolean;
-}
+  .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/doctor.ts"))([], flags));
 
 async function main(argv: readonly string[]): Promise<void> {
   // What stands after `--` belongs to the tool, also when it looks like an option of ours.

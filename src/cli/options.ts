@@ -15,6 +15,46 @@ export interface SourceFlags {
   readonly debug?: boolean;
 }
 
+export interface CheckFlags extends SourceFlags {
+  readonly volume?: readonly string[];
+  readonly repair?: boolean;
+  readonly preen?: boolean;
+  readonly force?: boolean;
+  readonly checkerTimeout: number;
+}
+
+export interface ExecFlags extends SourceFlags {
+  readonly volume: string;
+  readonly write?: boolean;
+  readonly force?: boolean;
+  /** The tool and its arguments. */
+  readonly command: readonly string[];
+}
+
+export interface ExportFlags extends SourceFlags {
+  readonly volume: string;
+  readonly nbd?: string;
+  readonly fuse?: string;
+  readonly write?: boolean;
+}
+
+export interface UndoFlags {
+  readonly force?: boolean;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+export interface ReadFlags extends SourceFlags {
+  readonly volume: string;
+  readonly offset?: number;
+  readonly length?: number;
+}
+
+export interface PlainFlags {
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
 function collect(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];
 }

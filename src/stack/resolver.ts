@@ -2,7 +2,6 @@ import { checked } from "../core/checked.ts";
 import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { describeError, StorageError } from "../core/errors.ts";
-import { openFileDevice } from "../core/file-device.ts";
 import type { Finding, Json } from "../core/finding.ts";
 import type { KeyProvider, Layer, LayerChild, LayerDriver, NodeInfo, OpenContext } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
@@ -33,6 +32,8 @@ export interface StackOptions {
   readonly keys: KeyProvider;
   readonly limits: Limits;
   readonly gate: PathGate;
+  /** Opens a file that an image names and the gate allowed, for reading, with whatever locks the host wants. */
+  readonly openFile: (path: string) => Promise<BlockDevice>;
   /** A detached LUKS header, tried for the first source's content. */
   readonly detachedHeader?: BlockDevice | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -155,7 +156,7 @@ class Resolver implements Stack {
   }
 
   #context(imagePath: string | null, depth: number): OpenContext {
-    const { writable, keys, limits, signal, gate, detachedHeader } = this.#options;
+    const { writable, keys, limits, signal, gate, openFile, detachedHeader } = this.#options;
     return {
       writable,
       keys,
@@ -175,7 +176,7 @@ class Resolver implements Stack {
           });
         }
         const path = gate.resolve(reference, imagePath, "qcow2");
-        const file = openFileDevice(path);
+        const file = await openFile(path);
         try {
           const actual = format ?? ((await qcow2Driver.probe(probeWindow(file))) ? "qcow2" : "raw");
           if (actual === "raw") return file;

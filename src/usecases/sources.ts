@@ -1,19 +1,19 @@
-import { statSync } from "node:fs";
 import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
-import { ioError, StorageError } from "../core/errors.ts";
-import { openFileDevice } from "../core/file-device.ts";
+import { StorageError } from "../core/errors.ts";
+import type { FileDevice } from "../core/file-device.ts";
 import type { KeyProvider } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
-import { blockDeviceInUse, blockDeviceSize, blockSectorSize } from "../host/block-devices.ts";
-import { systemHoles } from "../host/holes.ts";
-import { lockSource } from "../host/locks.ts";
+import { refuseBlockDeviceInUse } from "../host/block-device.ts";
+import { openSource } from "../host/open-source.ts";
+import { openRun, type Run } from "../host/run.ts";
+import { sourceIdentity } from "../host/source-identity.ts";
 import { openNbd, parseNbdUri } from "../nbd/client.ts";
 import { PathGate } from "../stack/gate.ts";
 import { openStack, type Stack, type StackSource } from "../stack/resolver.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Volume } from "../stack/tree.ts";
-import { recoverSources } from "./recover.ts";
+import { recoverSource } from "./recover.ts";
 
 /** How the user named and qualified the sources. */
 export interface SourceOptions {
@@ -34,80 +34,125 @@ export interface OpenedStack extends AsyncDisposable {
   readonly stack: Stack;
 }
 
-export function isNbd(source: string): boolean {
+export interface WritableStack extends OpenedStack {
+  readonly run: Run;
+}
+
+function isNbd(source: string): boolean {
   return source.startsWith("nbd+unix:");
 }
 
-/** What a bottom device is, before anything opens it. */
-export function sourceKind(path: string): "file" | "blockdev" {
-  try {
-    const stat = statSync(path);
-    if (stat.isBlockDevice()) return "blockdev";
-    if (stat.isFile()) return "file";
-  } catch (error) {
-    throw ioError(error, `cannot open ${path}`, { layer: "file", hint: "check the path" });
+function refuseGuestNames(sources: readonly string[]): void {
+  const vm = sources.find((s) => s.startsWith("vm:"));
+  if (vm === undefined) return;
+  throw new StorageError("unsupported", `${vm}: guests by name are not supported yet`, {
+    layer: "libvirt",
+    feature: "vm:",
+    hint: "name the guest's image files or block devices; virsh domblklist GUEST shows them",
+  });
+}
+
+/** A run that crashed while it changed one of the sources is rolled back before anything reads it. */
+async function recover(options: SourceOptions): Promise<void> {
+  const report = await recoverSource(options.sources.filter((s) => !isNbd(s)));
+  if (!report) return;
+  for (const finding of report.findings) options.note?.(`${finding.severity}: ${finding.message}`);
+  for (const run of report.runs) {
+    const about = `run ${run.run} (${run.verb} of ${run.sources.join(", ")}, ${run.started})`;
+    if (run.outcome === "rolled-back") options.note?.(`${about} had been cut off in the middle of its commit; it was taken back: the disk is as before that`);
+    else if (run.outcome === "undo-completed") options.note?.(`the undo of ${about} had been cut off; it is complete now`);
+    else if (run.outcome === "refused" || run.outcome === "blocked") {
+      throw new StorageError("locked", `${about} was cut off in the middle of its commit and cannot be taken back now: ${run.reason ?? "unknown"}`, {
+        layer: "undo-log",
+        hint: run.hint ?? `see: unterbau undo ${run.run}`,
+      });
+    }
   }
-  throw new StorageError("usage", `${path} is neither a regular file nor a block device`, { layer: "file" });
 }
 
 /** A source for reading: locked in the shared form, refused while somebody writes to it. */
 async function openForReading(name: string, options: SourceOptions, cleanup: Cleanup): Promise<StackSource> {
   const format = options.format ?? null;
-  if (name.startsWith("vm:")) {
-    throw new StorageError("unsupported", "guests by name (vm:) are not supported yet", {
-      layer: "libvirt",
-      feature: "vm:",
-      hint: "name the guest's image files or block devices (virsh domblklist shows them)",
-    });
-  }
   if (isNbd(name)) {
     const { socketPath, exportName } = parseNbdUri(name);
     const device = cleanup.use(await openNbd({ socketPath, exportName }));
     return { name, kind: "nbd", path: null, device, format, details: { export: exportName } };
   }
-  const kind = sourceKind(name);
-  if (kind === "blockdev") {
-    const used = blockDeviceInUse(name);
-    if (used) throw new StorageError("locked", `${name} is in use on this host: ${used}`, { layer: "blockdev", hint: "shut the guest off, or unmount it, and repeat" });
-  }
-  const size = kind === "blockdev" ? { size: blockDeviceSize(name), sectorSize: blockSectorSize(name) } : {};
-  const device = openFileDevice(name, { ...size, holes: systemHoles() });
-  cleanup.use(device);
-  cleanup.use(lockSource(device.fd, name, "read"));
-  return { name, kind, path: name, device, format, details: detailsOf(kind, device.stat.blocks * 512) };
+  return localSource(name, cleanup.use(await openLocal(name)), format);
 }
 
-export function detailsOf(kind: "file" | "blockdev", allocatedBytes: number): StackSource["details"] {
-  return kind === "file" ? { allocatedBytes } : {};
+async function openLocal(path: string): Promise<FileDevice> {
+  const identity = sourceIdentity(path);
+  if (identity.kind === "blockdev") refuseBlockDeviceInUse(identity.realpath);
+  return (await openSource(identity, "read")).file;
+}
+
+function localSource(name: string, device: FileDevice, format: "raw" | "qcow2" | null): StackSource {
+  const file = device.stat.isFile();
+  return {
+    name,
+    kind: file ? "file" : "blockdev",
+    path: name,
+    device,
+    format,
+    details: file ? { allocatedBytes: device.stat.blocks * 512 } : {},
+  };
 }
 
 /** Opens sources for reading and the stack over them. A run that crashed on one of them is rolled back first. */
 export async function openForInspection(options: SourceOptions): Promise<OpenedStack> {
-  const files = options.sources.filter((s) => !isNbd(s) && !s.startsWith("vm:"));
-  for (const report of await recoverSources(files)) options.note?.(report);
+  refuseGuestNames(options.sources);
+  await recover(options);
   await using cleanup = new Cleanup();
   const sources: StackSource[] = [];
   for (const name of options.sources) sources.push(await openForReading(name, options, cleanup));
-  return adopt(await stackOver(sources, false, options, cleanup), cleanup);
+  const stack = await stackOver(sources, false, options, cleanup);
+  return { stack, ...owning(cleanup) };
+}
+
+/**
+ * Opens sources for writing: exclusively locked, every change buffered until the run commits it through its undo log.
+ * Disposal ends the run; what was not committed is forgotten.
+ */
+export async function openForWriting(options: SourceOptions, verb: string, tools?: { readonly [name: string]: string }): Promise<WritableStack> {
+  refuseGuestNames(options.sources);
+  const nbd = options.sources.find(isNbd);
+  if (nbd !== undefined) {
+    throw new StorageError("unsupported", `${nbd}: an NBD source can be read only`, {
+      layer: "nbd",
+      feature: "writing to an NBD source",
+      hint: "an undo log needs a source that can be locked: name the image file or block device itself",
+    });
+  }
+  await recover(options);
+  await using cleanup = new Cleanup();
+  const run = cleanup.use(await openRun({ verb, sources: options.sources.map((path) => ({ path })), tools }));
+  const sources = options.sources.map((name, i): StackSource => {
+    const { kind } = sourceIdentity(name);
+    return { name, kind, path: name, device: run.device(i), format: options.format ?? null, details: {} };
+  });
+  const stack = await stackOver(sources, true, options, cleanup);
+  return { stack, run, ...owning(cleanup) };
 }
 
 /** The stack over opened sources, with everything that must be closed after it in `cleanup`. */
-export async function stackOver(sources: readonly StackSource[], writable: boolean, options: SourceOptions, cleanup: Cleanup): Promise<Stack> {
-  const detachedHeader: BlockDevice | undefined = options.header === undefined ? undefined : cleanup.use(openFileDevice(options.header));
+async function stackOver(sources: readonly StackSource[], writable: boolean, options: SourceOptions, cleanup: Cleanup): Promise<Stack> {
+  const detachedHeader: BlockDevice | undefined = options.header === undefined ? undefined : cleanup.use(await openLocal(options.header));
   const stack = await openStack(sources, {
     writable,
     keys: options.keys,
     limits: options.limits ?? DEFAULT_LIMITS,
     gate: new PathGate(options.allowPath),
+    openFile: openLocal,
     detachedHeader,
     signal: options.signal,
   });
   return cleanup.use(stack);
 }
 
-function adopt(stack: Stack, cleanup: Cleanup): OpenedStack {
+function owning(cleanup: Cleanup): AsyncDisposable {
   const owned = cleanup.move();
-  return { stack, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+  return { [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
 }
 
 /** A volume whose bytes can be read. Throws `usage` for an unknown name, `key` for a locked one, `unsupported` for one that cannot be opened. */

@@ -1,11 +1,11 @@
 import { StorageError } from "../../core/errors.ts";
 import { readVolume } from "../../usecases/read.ts";
-import type { SourceFlags } from "../options.ts";
+import type { ReadFlags } from "../options.ts";
 import { emit } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type Session, sourceOptions } from "../session.ts";
 
-export async function run(sources: readonly string[], flags: SourceFlags & { volume: string; offset?: number; length?: number }, session: Session): Promise<number> {
+export async function run(sources: readonly string[], flags: ReadFlags, session: Session): Promise<number> {
   if (process.stdout.isTTY) {
     throw new StorageError("usage", "raw bytes would go to the terminal", { hint: "send them to a file or a pipe: unterbau read … > volume.raw" });
   }

@@ -1,0 +1,52 @@
+import { StringDecoder } from "node:string_decoder";
+import { verdictLine, volumeHeading } from "../../report/check-text.ts";
+import { check } from "../../usecases/check.ts";
+import type { CheckFlags } from "../options.ts";
+import { emit, emitJson, palette } from "../output.ts";
+import { Progress } from "../progress.ts";
+import { type Session, sourceOptions } from "../session.ts";
+
+export async function run(sources: readonly string[], flags: CheckFlags, session: Session): Promise<number> {
+  using keys = session.keys(flags);
+  const p = palette(process.stdout);
+  const decoder = new StringDecoder("utf8");
+  let progress: Progress | null = null;
+  const say = (text: string): void => {
+    progress?.clear();
+    process.stdout.write(text);
+  };
+  const doc = await check({
+    ...sourceOptions(sources, flags, keys, session),
+    volumes: flags.volume ?? [],
+    repair: flags.repair ?? false,
+    preen: flags.preen ?? false,
+    force: flags.force ?? false,
+    timeoutMs: flags.checkerTimeout * 1000,
+    on: {
+      volume: (v) => {
+        progress = new Progress(`checking ${v.selector}`);
+        if (!flags.json) say(`${volumeHeading(v, p)}\n`);
+      },
+      output: (chunk) => {
+        if (!flags.json) say(visible(decoder.write(Buffer.from(chunk))));
+      },
+      progress: (fraction) => progress?.update(fraction),
+      done: (d) => {
+        progress?.clear();
+        if (!flags.json) say(`${verdictLine(d, p)}\n`);
+      },
+    },
+  });
+  if (flags.json) await emitJson(doc);
+  else if (doc.run) await emit(`\nrun ${p.bold(doc.run)}: take it back with  unterbau undo ${doc.run}\n`);
+  else if (doc.mode === "preview" && doc.volumes.some((v) => v.verdict === "would-repair")) {
+    await emit("\nNothing was written. To commit exactly these repairs: the same command with --repair\n");
+  }
+  return doc.exitCode;
+}
+
+/** A checker quotes names that a guest chose: what could move the cursor is made visible, line breaks and tabs stay. */
+function visible(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are exactly what is looked for
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}

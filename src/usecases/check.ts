@@ -1,0 +1,115 @@
+import type { Json } from "../core/finding.ts";
+import { StorageError } from "../core/errors.ts";
+import type { Run } from "../host/run.ts";
+import { findVolume } from "../stack/selectors.ts";
+import type { Tree, Volume } from "../stack/tree.ts";
+import { type CheckVolumeOptions, type CheckedVolume, checkVolume } from "./check-volume.ts";
+import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
+import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
+
+export interface CheckOptions extends SourceOptions {
+  /** Selectors; empty: every volume that holds a file system, and every one of which that cannot be known. */
+  readonly volumes: readonly string[];
+  readonly repair: boolean;
+  readonly preen: boolean;
+  readonly force: boolean;
+  readonly timeoutMs: number;
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly on?: CheckEvents | undefined;
+}
+
+/** What a check tells while it runs. */
+export interface CheckEvents {
+  volume?(volume: { readonly selector: string; readonly type: string | null; readonly size: number }): void;
+  output?(chunk: Uint8Array): void;
+  progress?(fraction: number): void;
+  done?(volume: CheckedVolumeDocument): void;
+}
+
+/** Exit code bits of fsck(8). */
+export const FSCK = { clean: 0, corrected: 1, errorsLeft: 4, operational: 8 } as const;
+
+/**
+ * Forced check of the chosen volumes. Without `repair` nothing below is written; with it the changes of all volumes are committed as
+ * one unit, after the last check has ended.
+ */
+export async function check(options: CheckOptions): Promise<CheckDocument> {
+  return options.repair ? repair(options) : preview(options);
+}
+
+async function preview(options: CheckOptions): Promise<CheckDocument> {
+  await using opened = await openForInspection(options);
+  const documents: CheckedVolumeDocument[] = [];
+  for (const volume of chooseVolumes(opened.stack.tree, options.volumes)) {
+    documents.push((await checkOne(volume, options)).document);
+  }
+  return { schema: "unterbau/check/1", run: null, mode: "preview", volumes: documents, exitCode: exitCode(documents) };
+}
+
+async function repair(options: CheckOptions): Promise<CheckDocument> {
+  await using opened = await openForWriting(options, "check");
+  const { run, stack } = opened;
+  const checked: CheckedVolume[] = [];
+  try {
+    for (const volume of chooseVolumes(stack.tree, options.volumes)) {
+      const result = await checkOne(volume, options);
+      checked.push(result);
+      // Into the run's buffer only: the source is changed by the one commit below.
+      if (result.changes) await result.changes.commitTo(volume.device!, { signal: options.signal });
+      if (result.changes) await volume.device!.flush();
+    }
+  } finally {
+    for (const { changes } of checked) await changes?.[Symbol.asyncDispose]();
+  }
+  const documents = checked.map((c) => c.document);
+  const changed = checked.some((c) => c.changes !== null);
+  if (changed) {
+    if (options.signal?.aborted) throw new StorageError("cancelled", "cancelled; nothing was written");
+    noteVolumes(run, documents);
+    await run.commit();
+  }
+  await run.finish();
+  return { schema: "unterbau/check/1", run: changed ? run.id : null, mode: "repair", volumes: documents, exitCode: exitCode(documents) };
+}
+
+function noteVolumes(run: Run, documents: readonly CheckedVolumeDocument[]): void {
+  const tools = Object.fromEntries(documents.flatMap((d) => (d.checker ? [d.checker.split(" ", 2) as [string, string]] : [])));
+  run.note({ volumes: documents.map((d) => ({ ...d }) satisfies Json), tools });
+}
+
+async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedVolume> {
+  const { on, repair, preen, force, timeoutMs, signal, env } = options;
+  on?.volume?.({ selector: volume.selector, type: volume.type, size: volume.size });
+  const perVolume: CheckVolumeOptions = { repair, preen, force, timeoutMs, signal, env, onOutput: on?.output, onProgress: on?.progress };
+  const result = await checkVolume(volume, perVolume);
+  on?.done?.(result.document);
+  return result;
+}
+
+/** All file systems by default; what is locked or cannot be opened might hold one, and is reported as not checked. */
+function chooseVolumes(tree: Tree, selectors: readonly string[]): readonly Volume[] {
+  if (selectors.length > 0) return [...new Set(selectors.map((s) => findVolume(tree, s)))];
+  const chosen = tree.volumes.filter((v) => v.kind === "filesystem" || v.kind === "locked" || v.reason !== null);
+  if (chosen.length === 0) {
+    throw new StorageError("unsupported", "there is no file system in it that could be checked", { hint: "see what is there: unterbau inspect" });
+  }
+  return chosen;
+}
+
+function exitCode(documents: readonly CheckedVolumeDocument[]): number {
+  return documents.reduce((code, d) => code | codeOf(d), 0);
+}
+
+function codeOf(d: CheckedVolumeDocument): number {
+  switch (d.verdict) {
+    case "clean":
+      return FSCK.clean;
+    case "repaired":
+      return FSCK.corrected;
+    case "would-repair":
+    case "errors-left":
+      return FSCK.errorsLeft;
+    case "not-checked":
+      return FSCK.operational;
+  }
+}

@@ -1,0 +1,83 @@
+import { once } from "node:events";
+import type { BlockDevice } from "../core/device.ts";
+import { StorageError } from "../core/errors.ts";
+import type { Run } from "../host/run.ts";
+import { serveNbd } from "../nbd/server.ts";
+import { serveVisibleFile } from "./visible-file.ts";
+import { openForInspection, openForWriting, readableVolume, type SourceOptions } from "./sources.ts";
+
+export interface ExportOptions extends SourceOptions {
+  readonly volume: string;
+  /** Exactly one of both. */
+  readonly nbd?: string | undefined;
+  readonly fuse?: string | undefined;
+  readonly write: boolean;
+  /** The export is there now. */
+  readonly onReady: (size: number) => void;
+}
+
+export interface ExportResult {
+  /** The run that undoes what was written; null when nothing was. */
+  readonly run: string | null;
+}
+
+/**
+ * Hands a volume to other programs until `signal` fires. With `write`, each flush of theirs is committed: a crash rolls back to the last
+ * one they were told of, `undo` to before the export.
+ */
+export async function exportVolume(options: ExportOptions): Promise<ExportResult> {
+  if ((options.nbd === undefined) === (options.fuse === undefined)) {
+    throw new StorageError("usage", "say how: --nbd SOCKET or --fuse FILE");
+  }
+  if (!options.write) {
+    await using opened = await openForInspection(options);
+    await serve(readableVolume(opened.stack, options.volume).device, options, async () => {});
+    return { run: null };
+  }
+  await using opened = await openForWriting(options, "export");
+  const { run, stack } = opened;
+  const { device, selector } = readableVolume(stack, options.volume);
+  const commits = new Commits(run);
+  await serve(device, options, () => commits.commit());
+  // What was written without a flush belongs to the user as well.
+  await device.flush();
+  await commits.commit();
+  if (commits.changed) run.note({ volumes: [{ selector, via: options.nbd !== undefined ? "nbd" : "fuse" }] });
+  await run.finish();
+  return { run: commits.changed ? run.id : null };
+}
+
+/** Commits one after another: flushes of several clients may meet. */
+class Commits {
+  changed = false;
+  readonly #run: Run;
+  #tail: Promise<void> = Promise.resolve();
+
+  constructor(run: Run) {
+    this.#run = run;
+  }
+
+  commit(): Promise<void> {
+    const next = this.#tail.then(async () => {
+      const { changedBytes } = await this.#run.commit();
+      this.changed ||= changedBytes > 0;
+    });
+    this.#tail = next.catch(() => undefined);
+    return next;
+  }
+}
+
+async function serve(device: BlockDevice, options: ExportOptions, onFlush: () => Promise<void>): Promise<void> {
+  const { nbd, fuse, write, signal, onReady } = options;
+  const ended: Promise<unknown>[] = [];
+  if (signal) ended.push(signal.aborted ? Promise.resolve() : once(signal, "abort"));
+  if (nbd !== undefined) {
+    await using server = await serveNbd({ device, socketPath: nbd, readOnly: !write, onFlush });
+    onReady(device.size);
+    await Promise.race([...ended, server.closed]);
+    return;
+  }
+  await using file = await serveVisibleFile({ device, path: fuse!, readOnly: !write, onFlush });
+  onReady(device.size);
+  await Promise.race([...ended, file.closed]);
+}
