@@ -68,7 +68,6 @@ async function repair(options: CheckOptions): Promise<CheckDocument> {
     noteVolumes(run, documents);
     await run.commit();
   }
-  await run.finish();
   return { schema: "unterbau/check/1", run: changed ? run.id : null, mode: "repair", volumes: documents, exitCode: exitCode(documents) };
 }
 

@@ -46,7 +46,6 @@ export async function exec(options: ExecOptions): Promise<ExecResult> {
     run.note({ volumes: [{ selector, command: options.command, exitCode, changedBytes }] });
     await run.commit();
   }
-  await run.finish();
   return { exitCode, changedBytes, run: commit ? run.id : null };
 }
 

@@ -43,7 +43,6 @@ export async function exportVolume(options: ExportOptions): Promise<ExportResult
   await device.flush();
   await commits.commit();
   if (commits.changed) run.note({ volumes: [{ selector, via: options.nbd !== undefined ? "nbd" : "fuse" }] });
-  await run.finish();
   return { run: commits.changed ? run.id : null };
 }
 

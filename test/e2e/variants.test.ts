@@ -42,8 +42,8 @@ for (const { name, layout, wrap } of VARIANTS) {
       cutOut(raw, guest.root.offset, guest.root.size, plain);
       const repaired = join(folder, "repaired.ext4");
       cutOut(raw, guest.root.offset, guest.root.size, repaired);
-      const r = await run("e2fsck", ["-fy", repaired], { env: TIME });
-      direct = { code: r.code, text: (r.stdout.toString() + r.stderr).replaceAll(repaired, "/disk"), sha: await sha256File(repaired) };
+      const r = await run("sh", ["-c", 'exec e2fsck -fy "$1" 2>&1', "sh", repaired], { env: TIME });
+      direct = { code: r.code, text: r.stdout.toString().replaceAll(repaired, "/disk"), sha: await sha256File(repaired) };
       disk = join(folder, `os43.${wrap}`);
       const key = join(folder, "key");
       if (wrap === "raw") disk = raw;

@@ -13,6 +13,10 @@ export interface Guest {
   readonly selector: string;
 }
 
+/** Small enough to be hashed many times, large enough for several block groups. */
+const SMALL = { SIZE: "80M", SWAP: "8M", LV: "48M" };
+const LV_BYTES = 48 * 1024 * 1024;
+
 /** A guest's raw disk(s) made by sfdisk, mkswap, lvm2 and mke2fs, with some files in its ext4. Needs root. */
 export async function makeGuest(folder: string, layout: Layout, env: Record<string, string> = {}): Promise<Guest> {
   const files = join(folder, "files");
@@ -21,13 +25,13 @@ export async function makeGuest(folder: string, layout: Layout, env: Record<stri
   for (let i = 0; i < 60; i++) writeFileSync(join(files, i % 2 ? "home" : "etc/deep", `file-${i}`), `content ${i}\n`.repeat(i * 7 + 1));
   writeFileSync(join(files, "etc/hostname"), "guest\n");
   const disks = layout === "mbr-lvm2" ? [join(folder, "a.raw"), join(folder, "b.raw")] : [join(folder, "guest.raw")];
-  await must("sh", ["test/disks/make-guest.sh", layout, ...disks], { env: { FILES: files, ...env } });
+  await must("sh", ["test/disks/make-guest.sh", layout, ...disks], { env: { ...SMALL, FILES: files, ...env } });
   const table = JSON.parse(await must("sfdisk", ["--json", disks[0]!])) as { partitiontable: { partitions: { start: number; size: number }[] } };
   const p2 = table.partitiontable.partitions[1]!;
   // pvcreate puts the first extent 1 MiB into the volume (lvm.conf, default_data_alignment); dumpe2fs proves that it is so.
   const shift = layout.includes("lvm") ? 1024 * 1024 : 0;
   const offset = p2.start * 512 + shift;
-  const size = layout.includes("lvm") ? 128 * 1024 * 1024 : p2.size * 512;
+  const size = layout.includes("lvm") ? LV_BYTES : p2.size * 512;
   return { disks, root: { offset, size }, selector: layout.includes("lvm") ? `${env.VG ?? "lvg1"}/lvroot` : "p2" };
 }
 
