@@ -7,11 +7,13 @@ import type { Header } from "./header.ts";
 import { Layout } from "./layout.ts";
 import { ClusterMap } from "./mapping.ts";
 import { Reader } from "./reader.ts";
-import { Refcounts } from "./refcounts.ts";
+import { Refcounts, TABLE_AREA } from "./refcounts.ts";
 import { RwLock } from "./rw-lock.ts";
 import type { SnapshotTable } from "./snapshots.ts";
 import { Writer } from "./writer.ts";
 
+/** Default for each cache of tables: at 64 KiB clusters the L2 tables of 64 GiB. */
+const CACHE_BYTES = 8 * 1024 * 1024;
 /** Offset of autoclear_features in the header. */
 const AUTOCLEAR_AT = 88;
 
@@ -21,6 +23,8 @@ export interface ImageParts {
   readonly snapshots: SnapshotTable;
   readonly backing: BlockDevice | null;
   readonly limits: Limits;
+  /** Bytes of each of the two caches of tables (L2, refcounts). */
+  readonly cacheBytes?: number | undefined;
 }
 
 /** The virtual disk of one opened image: shared by all devices that are opened on it. */
@@ -52,14 +56,10 @@ export class Qcow2Image {
     const layout = new Layout(geometry.clusterSize);
     layout.addArea("the header", 0, geometry.clusterSize);
     layout.addArea("the L1 table", header.l1TableOffset, header.l1Size * 8);
-    layout.addArea(
-      "the refcount table",
-      header.refcountTableOffset,
-      header.refcountTableClusters * geometry.clusterSize,
-    );
+    layout.addArea(TABLE_AREA, header.refcountTableOffset, header.refcountTableClusters * geometry.clusterSize);
     layout.addArea("the snapshot table", header.snapshotsOffset, snapshots.length);
     for (const s of snapshots.snapshots) layout.addArea("a snapshot's L1 table", s.l1TableOffset, s.l1Size * 8);
-    const map = await ClusterMap.open(container, geometry, layout, header);
+    const map = await ClusterMap.open(container, geometry, layout, header, parts.cacheBytes ?? CACHE_BYTES);
     return new Qcow2Image(parts, geometry, container, layout, map);
   }
 
@@ -135,10 +135,15 @@ export class Qcow2Image {
   async #startWriting(): Promise<Writer> {
     const { header, limits, backing } = this.#parts;
     const { clusterSize } = this.geometry;
-    this.#layout.removeArea("the refcount table");
-    const refcounts = await Refcounts.open(this.#container, this.geometry, header, this.#layout, limits, (cluster) =>
-      this.#map.l2.drop(cluster * clusterSize, clusterSize),
-    );
+    const refcounts = await Refcounts.open({
+      container: this.#container,
+      geometry: this.geometry,
+      header,
+      layout: this.#layout,
+      limits,
+      cacheBytes: this.#parts.cacheBytes ?? CACHE_BYTES,
+      onFree: (cluster) => this.#map.l2.drop(cluster * clusterSize, clusterSize),
+    });
     for (let i = 0; i < this.#map.l1Entries; i++) {
       const { offset } = this.#map.table(i);
       if (offset !== 0 && !this.#layout.addTable(offset)) {

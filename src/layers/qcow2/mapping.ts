@@ -6,7 +6,6 @@ import type { Header } from "./header.ts";
 import type { Layout } from "./layout.ts";
 import { type Slice, SliceCache } from "./slice-cache.ts";
 
-const CACHE_BYTES = 8 * 1024 * 1024;
 /** Bytes of the L1 table that are written together: one sector. */
 const L1_PIECE = 512;
 
@@ -39,19 +38,32 @@ export class ClusterMap {
   readonly #entry: EntryDecoder;
   readonly #dirtyL1 = new Set<number>();
 
-  private constructor(container: Container, g: Geometry, layout: Layout, l1: Uint8Array, l1Offset: number) {
+  private constructor(
+    container: Container,
+    g: Geometry,
+    layout: Layout,
+    l1: Uint8Array,
+    l1Offset: number,
+    cacheBytes: number,
+  ) {
     this.#container = container;
     this.#g = g;
     this.#layout = layout;
     this.#l1 = new DataView(l1.buffer, l1.byteOffset, l1.byteLength);
     this.#l1Offset = l1Offset;
     this.#entry = new EntryDecoder(g);
-    this.l2 = new SliceCache(container, "an L2 table", g.sliceBytes, CACHE_BYTES);
+    this.l2 = new SliceCache(container, "an L2 table", g.sliceBytes, cacheBytes);
   }
 
-  static async open(container: Container, g: Geometry, layout: Layout, header: Header): Promise<ClusterMap> {
+  static async open(
+    container: Container,
+    g: Geometry,
+    layout: Layout,
+    header: Header,
+    cacheBytes: number,
+  ): Promise<ClusterMap> {
     const l1 = await container.readTable(header.l1TableOffset, header.l1Size * 8, "the L1 table");
-    return new ClusterMap(container, g, layout, l1, header.l1TableOffset);
+    return new ClusterMap(container, g, layout, l1, header.l1TableOffset, cacheBytes);
   }
 
   get l1Entries(): number {

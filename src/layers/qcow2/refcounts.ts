@@ -8,18 +8,28 @@ import type { Layout } from "./layout.ts";
 import { type RefcountCodec, refcountCodec } from "./refcount-width.ts";
 import { type Slice, SliceCache } from "./slice-cache.ts";
 
-const CACHE_BYTES = 8 * 1024 * 1024;
 /** Offset of refcount_table_offset and refcount_table_clusters, which lie side by side in the header. */
 const TABLE_FIELDS_AT = 48;
 /** A full refcount table is replaced by one half as large again, as QEMU does. */
 const TABLE_GROWTH = 1.5;
 /** Name of the refcount table's area in the layout. */
-const TABLE_AREA = "the refcount table";
+export const TABLE_AREA = "the refcount table";
 
 /** A run of host clusters. */
 export interface ClusterRun {
   readonly first: number;
   readonly count: number;
+}
+
+export interface RefcountsOptions {
+  readonly container: Container;
+  readonly geometry: Geometry;
+  readonly header: Header;
+  readonly layout: Layout;
+  readonly limits: Limits;
+  readonly cacheBytes: number;
+  /** Called for each cluster whose refcount has become 0. */
+  readonly onFree: (cluster: number) => void;
 }
 
 /**
@@ -42,47 +52,33 @@ export class Refcounts {
   readonly #releases = new Map<number, number>();
   /** Clusters below this one were seen in use. */
   #cursor = 0;
-  /** Called for each cluster whose refcount has become 0. */
   readonly #onFree: (cluster: number) => void;
 
-  private constructor(
-    container: Container,
-    g: Geometry,
-    header: Header,
-    layout: Layout,
-    limits: Limits,
-    table: Uint8Array,
-    onFree: (cluster: number) => void,
-  ) {
-    this.#container = container;
-    this.#g = g;
-    this.#layout = layout;
-    this.#limits = limits;
-    this.#codec = refcountCodec(g.refcountBits);
-    this.#blocks = new SliceCache(container, "a refcount block", g.sliceBytes, CACHE_BYTES);
+  private constructor(o: RefcountsOptions, table: Uint8Array) {
+    this.#container = o.container;
+    this.#g = o.geometry;
+    this.#layout = o.layout;
+    this.#limits = o.limits;
+    this.#codec = refcountCodec(o.geometry.refcountBits);
+    this.#blocks = new SliceCache(o.container, "a refcount block", o.geometry.sliceBytes, o.cacheBytes);
     this.#table = new DataView(table.buffer, table.byteOffset, table.byteLength);
-    this.#tableOffset = header.refcountTableOffset;
-    this.#onFree = onFree;
+    this.#tableOffset = o.header.refcountTableOffset;
+    this.#onFree = o.onFree;
     for (let i = 0; i < this.#entries; i++) {
       const offset = this.#blockOffset(i);
-      if (offset !== 0 && !layout.addTable(offset)) {
+      if (offset !== 0 && !o.layout.addTable(offset)) {
         throw new StorageError("corrupt", "two refcount blocks lie on the same cluster", { layer: "qcow2", offset });
       }
     }
   }
 
-  static async open(
-    container: Container,
-    g: Geometry,
-    header: Header,
-    layout: Layout,
-    limits: Limits,
-    onFree: (cluster: number) => void,
-  ): Promise<Refcounts> {
-    const length = header.refcountTableClusters * g.clusterSize;
-    const table = await container.readTable(header.refcountTableOffset, length, TABLE_AREA);
-    layout.addArea(TABLE_AREA, header.refcountTableOffset, length);
-    return new Refcounts(container, g, header, layout, limits, table, onFree);
+  /** Reads the refcount table and enters it and its blocks into the layout. */
+  static async open(o: RefcountsOptions): Promise<Refcounts> {
+    const length = o.header.refcountTableClusters * o.geometry.clusterSize;
+    const table = await o.container.readTable(o.header.refcountTableOffset, length, TABLE_AREA);
+    o.layout.removeArea(TABLE_AREA);
+    o.layout.addArea(TABLE_AREA, o.header.refcountTableOffset, length);
+    return new Refcounts(o, table);
   }
 
   get #entries(): number {
