@@ -267,6 +267,68 @@ describe("LVM2 against the LVM tools", () => {
     });
   });
 
+  it("refuses snapshots and thin volumes by name, and never shows a store in place of a snapshot", async () => {
+    using host = new LvmHost(folder.path);
+    const path = host.disk("refused", 8 * MIB);
+    const vg = vgName();
+    host.run("vgcreate", "-q", "-y", "-s", "512k", vg, path);
+    for (const name of ["root", "before", "xdata", "xmeta"]) host.lvcreate("-l", "2", "-n", name, vg);
+    const backup = join(folder.path, "refused.vg");
+    host.run("vgcfgbackup", "-f", backup, vg);
+    const lv = (name: string, id: string, extents: number, visible: boolean, segment: string) => `
+      ${name} { id = "${id}" status = ["READ", "WRITE"${visible ? ', "VISIBLE"' : ""}] segment_count = 1
+        segment1 { start_extent = 0 extent_count = ${extents} ${segment} } }`;
+    const id = (n: number) => `00000${n}-0000-0000-0000-0000-0000-000000`;
+    const added = [
+      lv("snapshot0", id(1), 2, true, 'type = "snapshot" chunk_size = 8 origin = "root" cow_store = "before"'),
+      lv(
+        "pool",
+        id(2),
+        2,
+        true,
+        'type = "thin-pool" metadata = "pool_tmeta" pool = "pool_tdata" transaction_id = 1 chunk_size = 128 discards = "passdown" zero_new_blocks = 1',
+      ),
+      lv("thin", id(3), 8, true, 'type = "thin" thin_pool = "pool" transaction_id = 0 device_id = 1'),
+    ].join("\n");
+    const hidden = readFileSync(backup, "utf8")
+      .replace(/(logical_volumes \{)/, (start) => `${start}${added}`)
+      .replace(/((?:before|xdata|xmeta) \{[^}]*?"WRITE"), "VISIBLE"/g, "$1")
+      .replace(/x(data|meta) \{/g, "pool_t$1 {");
+    writeFileSync(backup, hidden);
+    host.run("vgcfgrestore", "-q", "--force", "-y", "-f", backup, vg);
+    const rows = host.report("lvs", "lv_name,lv_size,lv_attr", "-a", vg);
+    host.detach(path);
+    await withDisks(
+      [path],
+      async (devices) => {
+        const layer = await openGroup(devices, true);
+        // Hidden LVs stand in brackets.
+        const reported = rows.map((r) => [r.lv_name!.replace(/[[\]]/g, ""), !r.lv_name!.startsWith("[")] as const);
+        expect(layer.children.map((c) => c.name).sort()).toEqual(reported.map(([name]) => name).sort());
+        const shown = layer.children.filter((c) => c.info!.details.role !== "internal").map((c) => c.name);
+        expect(shown.sort()).toEqual(
+          reported
+            .filter(([, visible]) => visible)
+            .map(([name]) => name)
+            .sort(),
+        );
+        expect(Object.fromEntries(layer.children.map((c) => [c.name, c.unavailable]))).toEqual({
+          root: null,
+          before: "segment type snapshot is not supported yet",
+          pool: "segment type thin-pool is not supported yet",
+          thin: "segment type thin is not supported yet",
+          pool_tdata: null,
+          pool_tmeta: null,
+        });
+        await expect(named(layer, "before").open()).rejects.toMatchObject({ code: "unsupported", feature: "snapshot" });
+        expect((await named(layer, "root").open()).caps.writable).toBe(false);
+        expect((await named(layer, "pool_tdata").open()).caps.writable).toBe(false);
+        expect(named(layer, "pool").hasContent).toBe(false);
+      },
+      true,
+    );
+  });
+
   it("tells two groups of one name apart, and survives a damaged metadata area", async () => {
     using host = new LvmHost(folder.path);
     const vg = vgName();
