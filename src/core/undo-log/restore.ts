@@ -1,5 +1,5 @@
 import { crc32 } from "../../bytes/crc.ts";
-import { alignDown } from "../../bytes/integers.ts";
+import { alignDown, isZero } from "../../bytes/integers.ts";
 import { type BlockDevice, readBytes } from "../device.ts";
 import { StorageError } from "../errors.ts";
 import { Overlay, type OverlayOptions } from "../overlay.ts";
@@ -154,10 +154,11 @@ async function explain(
   restore: boolean,
 ): Promise<void> {
   if (restore && device.size < batch.oldSize && device.resize) {
-    const cut = device.size;
+    // Cut off by the batch, or beyond the end that an interrupted undo has reached already; only the first has old bytes to show.
     await device.resize(batch.oldSize);
     for (const range of batch.ranges) {
-      if (range.offset >= cut) await device.write(log.old(range) ?? new Uint8Array(0), range.offset);
+      const old = range.flags & FLAG_CUT ? log.old(range) : null;
+      if (old) await device.write(old, range.offset);
     }
   }
   for (const range of batch.ranges) {
@@ -172,7 +173,8 @@ async function explain(
     for (const p of piecesOf(range.offset, range.length)) {
       const [from, to] = [p.offset - range.offset, p.offset - range.offset + p.length];
       const piece = now.subarray(from, to);
-      const isNew = !(range.flags & FLAG_CUT) && crc32(piece) === table[i];
+      // What was cut off comes back as zeros first, when a restoration makes the file longer again.
+      const isNew = range.flags & FLAG_CUT ? isZero(piece) : crc32(piece) === table[i];
       i++;
       if (isNew) {
         unexplained.subtract(p.offset, p.length);
