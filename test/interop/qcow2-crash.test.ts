@@ -11,13 +11,16 @@ import { corruptions } from "./qcow2-references.ts";
 import { check, noise, qemuBytes, qemuIo, run, temporaryFolder } from "./qcow2-tools.ts";
 
 const folder = temporaryFolder();
-const SIZE = 512 * 1024;
 /** States that QEMU looks at. */
 const STATES = 10;
 
 interface Case {
   readonly name: string;
   readonly options: string;
+  /** Virtual bytes. */
+  readonly size: number;
+  /** KiB that QEMU writes at the start of the disk before. */
+  readonly filled: number;
   readonly snapshot: boolean;
   /** Bytes of each metadata cache: small ones make commits happen in the middle of requests. */
   readonly cacheBytes?: number;
@@ -27,16 +30,20 @@ const cases: Case[] = [
   {
     name: "512-byte clusters, 64-bit refcounts (table growth)",
     options: "cluster_size=512,refcount_bits=64",
+    size: 3072 * 1024,
+    filled: 1900,
     snapshot: false,
   },
   {
     name: "512-byte clusters, tiny caches, snapshot",
     options: "cluster_size=512,refcount_bits=32",
+    size: 512 * 1024,
+    filled: 128,
     snapshot: true,
     cacheBytes: 1,
   },
-  { name: "4 KiB clusters, snapshot", options: "cluster_size=4096", snapshot: true },
-  { name: "version 2, 64 KiB clusters", options: "compat=0.10", snapshot: true },
+  { name: "4 KiB clusters, snapshot", options: "cluster_size=4096", size: 512 * 1024, filled: 128, snapshot: true },
+  { name: "version 2, 64 KiB clusters", options: "compat=0.10", size: 512 * 1024, filled: 128, snapshot: true },
 ];
 
 async function open(file: ReturnType<typeof recorder>["device"], cacheBytes: number | undefined): Promise<Qcow2Image> {
@@ -46,84 +53,90 @@ async function open(file: ReturnType<typeof recorder>["device"], cacheBytes: num
 }
 
 describe("a power cut at any write of a qcow2 image", () => {
-  it.each(cases)("leaves no corruption and old or new data: $name", async ({ name, options, snapshot, cacheBytes }) => {
-    const rand = random(name.length * 7919 + 1);
-    const image = join(folder, "crash.qcow2");
-    run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, image, String(SIZE));
-    qemuIo(image, "write -P 7 0 128k", "write -P 9 300k 64k");
-    if (snapshot) run("qemu-img", "snapshot", "-c", "before", image);
-    const start = readFileSync(image);
-    const { device, events } = recorder(start);
-    const disk = await open(device, cacheBytes);
+  it.each(cases)(
+    "leaves no corruption and old or new data: $name",
+    async ({ name, options, size, filled, snapshot, cacheBytes }) => {
+      const rand = random(name.length * 7919 + 1);
+      const image = join(folder, "crash.qcow2");
+      run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, image, String(size));
+      qemuIo(image, `write -P 7 0 ${filled}k`, `write -P 9 ${filled + 100}k 64k`);
+      if (snapshot) run("qemu-img", "snapshot", "-c", "before", image);
+      const start = readFileSync(image);
+      const { device, events } = recorder(start);
+      const disk = await open(device, cacheBytes);
 
-    // What a sector may hold after event number `event`: the model at the last flush that had returned, or any later one.
-    const history: { readonly event: number; readonly model: Uint8Array; readonly durable: boolean }[] = [];
-    const model = Uint8Array.from(qemuBytes(image));
-    history.push({ event: 0, model: Uint8Array.from(model), durable: true });
-    for (let n = 0; n < 24; n++) {
-      const offset = Math.floor(rand() * SIZE);
-      const length = Math.min(SIZE - offset, 1 + Math.floor(rand() * (n % 3 === 0 ? 60_000 : 3000)));
-      const what = rand();
-      const event = events.length;
-      if (what < 0.5) {
-        const bytes = noise(length, n + 1);
-        await disk.write(bytes, offset);
-        model.set(bytes, offset);
-      } else if (what < 0.7) {
-        await disk.zero(offset, length);
-        model.fill(0, offset, offset + length);
-      } else if (what < 0.8) {
-        await disk.discard(offset, length);
-        await disk.read(model.subarray(offset, offset + length), offset);
-      } else {
-        await disk.flush();
-        history.push({ event: events.length, model: Uint8Array.from(model), durable: true });
-        continue;
+      // What a sector may hold after event number `event`: the model at the last flush that had returned, or any later one.
+      const history: { readonly event: number; readonly model: Uint8Array; readonly durable: boolean }[] = [];
+      const model = Uint8Array.from(qemuBytes(image));
+      history.push({ event: 0, model: Uint8Array.from(model), durable: true });
+      for (let n = 0; n < 24; n++) {
+        const offset = Math.floor(rand() * size);
+        const length = Math.min(size - offset, 1 + Math.floor(rand() * (n % 3 === 0 ? 60_000 : 3000)));
+        const what = rand();
+        const event = events.length;
+        if (what < 0.5) {
+          const bytes = noise(length, n + 1);
+          await disk.write(bytes, offset);
+          model.set(bytes, offset);
+        } else if (what < 0.7) {
+          await disk.zero(offset, length);
+          model.fill(0, offset, offset + length);
+        } else if (what < 0.8) {
+          await disk.discard(offset, length);
+          await disk.read(model.subarray(offset, offset + length), offset);
+        } else {
+          await disk.flush();
+          history.push({ event: events.length, model: Uint8Array.from(model), durable: true });
+          continue;
+        }
+        history.push({ event, model: Uint8Array.from(model), durable: false });
       }
-      history.push({ event, model: Uint8Array.from(model), durable: false });
-    }
-    await disk.settle();
+      await disk.settle();
+      // Offset 48 of the header names the refcount table: it moved where the old one was full.
+      const moved = events.some((e) => e.kind === "write" && e.offset === 48);
+      expect(moved).toBe(filled > 1024);
 
-    // Every write of every stretch between flushes: cut right behind it, it alone lost, or only what came after it kept.
-    for (let i = 0; i < events.length; i++) {
-      if (events[i]?.kind === "flush") continue;
-      let end = i;
-      while (end < events.length && events[end]?.kind !== "flush") end++;
-      const ways: [number, Survival][] = [
-        [i + 1, () => true],
-        [end, (e) => e !== i],
-        [end, (e) => e > i],
-        [end, () => rand() < 0.5],
-      ];
-      for (const [until, survives] of ways) {
-        expect(corruptions(afterCrash(start, events, until, survives)), `event ${i} of ${events.length}`).toEqual([]);
+      // Every write of every stretch between flushes: cut right behind it, it alone lost, or only what came after it kept.
+      for (let i = 0; i < events.length; i++) {
+        if (events[i]?.kind === "flush") continue;
+        let end = i;
+        while (end < events.length && events[end]?.kind !== "flush") end++;
+        const ways: [number, Survival][] = [
+          [i + 1, () => true],
+          [end, (e) => e !== i],
+          [end, (e) => e > i],
+          [end, () => rand() < 0.5],
+        ];
+        for (const [until, survives] of ways) {
+          expect(corruptions(afterCrash(start, events, until, survives)), `event ${i} of ${events.length}`).toEqual([]);
+        }
       }
-    }
 
-    for (let n = 0; n < STATES; n++) {
-      const until = n === 0 ? events.length : Math.floor(rand() * events.length);
-      const keep = rand();
-      const path = join(folder, "state.qcow2");
+      for (let n = 0; n < STATES; n++) {
+        const until = n === 0 ? events.length : Math.floor(rand() * events.length);
+        const keep = rand();
+        const path = join(folder, "state.qcow2");
+        writeFileSync(
+          path,
+          afterCrash(start, events, until, () => rand() < keep),
+        );
+        expect(corruptions(readFileSync(path))).toEqual([]);
+        const result = check(path);
+        expect([0, 3], `${until} of ${events.length}: ${result.text}`).toContain(result.status);
+        const base = history.findLastIndex((h) => h.durable && h.event <= until);
+        const possible = history.filter((h, i) => i >= base && (i === base || h.event < until)).map((h) => h.model);
+        expect(firstForeign(qemuBytes(path), possible)).toBe(-1);
+        if (snapshot) expect(Buffer.compare(qemuBytes(path, "before"), history[0]!.model)).toBe(0);
+      }
+      const complete = join(folder, "state.qcow2");
       writeFileSync(
-        path,
-        afterCrash(start, events, until, () => rand() < keep),
+        complete,
+        afterCrash(start, events, events.length, () => true),
       );
-      expect(corruptions(readFileSync(path))).toEqual([]);
-      const result = check(path);
-      expect([0, 3], `${until} of ${events.length}: ${result.text}`).toContain(result.status);
-      const base = history.findLastIndex((h) => h.durable && h.event <= until);
-      const possible = history.filter((h, i) => i >= base && (i === base || h.event < until)).map((h) => h.model);
-      expect(firstForeign(qemuBytes(path), possible)).toBe(-1);
-      if (snapshot) expect(Buffer.compare(qemuBytes(path, "before"), history[0]!.model)).toBe(0);
-    }
-    const complete = join(folder, "state.qcow2");
-    writeFileSync(
-      complete,
-      afterCrash(start, events, events.length, () => true),
-    );
-    expect(check(complete).status).toBe(0);
-    expect(Buffer.compare(qemuBytes(complete), model)).toBe(0);
-  });
+      expect(check(complete).status).toBe(0);
+      expect(Buffer.compare(qemuBytes(complete), model)).toBe(0);
+    },
+  );
 });
 
 describe("the test's own view of references", () => {
