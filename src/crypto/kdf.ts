@@ -2,7 +2,7 @@ import { getHashes, pbkdf2 } from "node:crypto";
 import { promisify } from "node:util";
 import { argon2 } from "./argon2.ts";
 
-/** How a passphrase becomes a key (LUKS2 On-Disk Format 1.1.4, table 4). */
+/** How a passphrase becomes a key (LUKS2 On-Disk Format 1.1.4, Keyslots Object). */
 export type Kdf =
   | { readonly type: "pbkdf2"; readonly hash: string; readonly iterations: number; readonly salt: Uint8Array }
   | {
