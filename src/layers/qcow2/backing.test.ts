@@ -1,0 +1,32 @@
+import { describe, expect, it } from "vitest";
+import { backingReference } from "./backing.ts";
+
+describe("backing references", () => {
+  it.each([
+    ["base.img", "raw", { path: "base.img", format: "raw" }],
+    ["../a/b.qcow2", null, { path: "../a/b.qcow2", format: null }],
+    ["/srv/with:colon.img", "qcow2", { path: "/srv/with:colon.img", format: "qcow2" }],
+    ["file:base.img", "raw", { path: "base.img", format: "raw" }],
+    ['json:{"driver":"qcow2","file":{"driver":"file","filename":"x"}}', null, { path: "x", format: "qcow2" }],
+    ['json:{"driver":"raw","file.filename":"x"}', "qcow2", { path: "x", format: "raw" }],
+    ['json:{"driver":"file","filename":"x"}', "raw", { path: "x", format: "raw" }],
+    ['json:{"file.driver":"file","file.filename":"x"}', null, { path: "x", format: null }],
+  ] as const)("%s with format %s", (name, format, expected) => {
+    expect(backingReference(name, format)).toEqual(expected);
+  });
+
+  it.each([
+    ["nbd:localhost:10809", "raw", "backing protocol nbd"],
+    ["http://host/x", null, "backing protocol http"],
+    ["x.vmdk", "vmdk", "backing format vmdk"],
+    ['json:{"driver":"raw","file":{"driver":"nbd","host":"x"}}', null, "backing protocol nbd"],
+    ['json:{"driver":"qcow2","file.filename":"x","encrypt.format":"luks"}', null, "backing option encrypt.format"],
+    ['json:{"driver":"raw"}', null, "json: backing"],
+  ] as const)("refuses %s with format %s by name", (name, format, feature) => {
+    expect(() => backingReference(name, format)).toThrow(expect.objectContaining({ code: "unsupported", feature }));
+  });
+
+  it.each(["json:{", "json:3"])("calls %s corrupt", (name) => {
+    expect(() => backingReference(name, null)).toThrow(expect.objectContaining({ code: "corrupt" }));
+  });
+});
