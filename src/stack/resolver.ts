@@ -44,6 +44,9 @@ export interface Stack extends AsyncDisposable {
   readonly tree: Tree;
 }
 
+/** Set ids that the LVM driver gives to physical volumes without a group of their own knowledge. */
+const ORPHAN = "lvm-orphan:";
+
 interface Member {
   readonly device: BlockDevice;
   readonly node: TreeNode;
@@ -282,27 +285,45 @@ class Resolver implements Stack {
     else this.#child(parent, null, { kind: "unknown", details: {}, findings: [] }, 0, device.size, device, false);
   }
 
-  /** Sets whose members are all known so far; a volume group may also take in volumes that do not know their group themselves. */
+  /**
+   * Sets whose members are all known so far. A physical volume that does not know its own group (no metadata area, or an ignored one)
+   * waits until a group asks for it; when nothing else is left to open, it is opened alone, and the driver says what is wrong with it.
+   */
   async #takeSets(): Promise<{ driver: LayerDriver; members: Member[] }[]> {
     const out: { driver: LayerDriver; members: Member[] }[] = [];
-    const orphans = new Map([...this.#sets].filter(([id]) => id.startsWith("lvm-orphan:")));
+    const orphans = [...this.#sets].filter(([id]) => id.startsWith(ORPHAN));
+    const taken = new Set<string>();
     for (const [id, set] of this.#sets) {
-      if (orphans.has(id)) continue;
+      if (id.startsWith(ORPHAN)) continue;
       for (const group of splitClones(set.members)) {
-        const missing = new Set(
-          orphans.size === 0
-            ? []
-            : await missingRoles(
-                group.map((m) => m.device),
-                this.#context(null, 0),
-              ).catch(() => []),
-        );
-        for (const orphan of orphans.values()) group.push(...orphan.members.filter((m) => missing.has(m.role)));
+        const missing = orphans.length === 0 ? [] : await this.#missing(group);
+        for (const [orphanId, orphan] of orphans) {
+          const wanted = orphan.members.filter((m) => missing.includes(m.role));
+          if (wanted.length > 0) taken.add(orphanId);
+          group.push(...wanted);
+        }
         out.push({ driver: set.driver, members: group });
       }
     }
-    this.#sets.clear();
+    if (out.length === 0) {
+      this.#sets.clear();
+      return orphans.map(([, set]) => ({ driver: set.driver, members: set.members.slice(0, 1) }));
+    }
+    for (const id of [...this.#sets.keys()]) if (!id.startsWith(ORPHAN) || taken.has(id)) this.#sets.delete(id);
     return out;
+  }
+
+  /** A group whose metadata cannot be read wants nobody: opening it will say why. */
+  async #missing(members: readonly Member[]): Promise<readonly string[]> {
+    try {
+      return await missingRoles(
+        members.map((m) => m.device),
+        this.#context(null, 0),
+      );
+    } catch (error) {
+      if (error instanceof StorageError && error.code !== "cancelled") return [];
+      throw error;
+    }
   }
 
   async #openSet(driver: LayerDriver, members: readonly Member[]): Promise<void> {
@@ -318,6 +339,10 @@ class Resolver implements Stack {
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
       for (const m of members) this.#fail(m.node, error);
+      return;
+    }
+    if (layer.locked) {
+      for (const m of members) m.node.details = { ...m.node.details, unavailable: layer.locked.reason };
       return;
     }
     const name = String(layer.info.details.name ?? "");

@@ -114,6 +114,7 @@ function volumeKind(node: TreeNode): VolumeKind | null {
     case "qcow2":
       if (node.children.length > 0) return null;
       return node.details.locked === undefined ? "unknown" : "locked";
+    case "lvm-pv":
     case "partition":
     case "lvm-lv":
     case "raw":
