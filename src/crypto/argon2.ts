@@ -1,6 +1,6 @@
 import { wipe } from "./wipe.ts";
 
-export interface Argon2Cost {
+interface Argon2Cost {
   readonly type: "argon2i" | "argon2id";
   readonly time: number;
   readonly memoryKiB: number;

@@ -3,7 +3,7 @@ import { type Cipher, createCipheriv, createDecipheriv, createSecretKey, type De
 /** AES key lengths in bytes (FIPS 197, 5.2). */
 const AES_KEY_BYTES: readonly number[] = [16, 24, 32];
 
-export function isAesKeyLength(bytes: number): boolean {
+function isAesKeyLength(bytes: number): boolean {
   return AES_KEY_BYTES.includes(bytes);
 }
 

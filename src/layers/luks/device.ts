@@ -6,7 +6,7 @@ import { IV_SECTOR } from "../../crypto/sector-cipher.ts";
 /** Requests are worked off in pieces of this many bytes, so that an abort is seen between them. */
 const PIECE = 1024 * 1024;
 
-export interface CryptDeviceOptions {
+interface CryptDeviceOptions {
   /** Where the ciphertext lies. */
   readonly below: BlockDevice;
   /** Bytes of the payload's start in `below`. */

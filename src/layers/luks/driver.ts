@@ -53,7 +53,7 @@ async function openLayer(
   const { payload } = header;
   const closed = (locked: NonNullable<Layer["locked"]>, findings: readonly Finding[] = header.findings) =>
     layerOf(header, findings, locked, null);
-  if ("refused" in payload) return closed({ code: "unsupported", reason: payload.refused });
+  if ("refused" in payload) return closed({ code: payload.code, reason: payload.refused });
   const place = placeOf(payload, header.kind, data, device !== data);
   if (place.refused) {
     const finding: Finding = {

@@ -19,7 +19,7 @@ const DISABLED = 0x0000dead;
 const KEY_BYTES_MAX = 512;
 
 /** LUKS1 On-Disk Format 1.2.3, figure 1. */
-export const LUKS1_HEADER = struct("luks1", "big", {
+const LUKS1_HEADER = struct("luks1", "big", {
   magic: { at: 0, type: "bytes", length: 6 },
   version: { at: 6, type: "u16" },
   cipherName: { at: 8, type: "ascii", length: 32 },
@@ -34,7 +34,7 @@ export const LUKS1_HEADER = struct("luks1", "big", {
 });
 
 /** LUKS1 On-Disk Format 1.2.3, figure 2. */
-export const LUKS1_KEYSLOT = struct("luks1 keyslot", "big", {
+const LUKS1_KEYSLOT = struct("luks1 keyslot", "big", {
   active: { at: 0, type: "u32" },
   iterations: { at: 4, type: "u32" },
   salt: { at: 8, type: "bytes", length: 32 },
@@ -137,7 +137,10 @@ function headerOf(raw: RawHeader, slots: readonly RawSlot[], findings: readonly 
           cipher,
           keyBytes: raw.keyBytes,
         }
-      : { refused: `the cipher ${printable(name)} with a key of ${raw.keyBytes * 8} bits is not supported` },
+      : {
+          code: "unsupported",
+          refused: `the cipher ${printable(name)} with a key of ${raw.keyBytes * 8} bits is not supported`,
+        },
   };
 }
 

@@ -11,7 +11,7 @@ import { type Luks2Metadata, readMetadata } from "./luks2-metadata.ts";
 import { BINARY_HEADER_BYTES, hasPrimaryMagic, hasSecondaryMagic, LUKS2_HEADER_SIZES } from "./magic.ts";
 
 /** LUKS2 On-Disk Format 1.1.4, Binary Header. */
-export const LUKS2_HEADER = struct("luks2", "big", {
+const LUKS2_HEADER = struct("luks2", "big", {
   magic: { at: 0, type: "bytes", length: 6 },
   version: { at: 6, type: "u16" },
   hdrSize: { at: 8, type: "u64", ref: "binary header and JSON area" },

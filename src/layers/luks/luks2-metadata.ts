@@ -15,7 +15,7 @@ const STRIPES = 4000;
 /** Salts have 32 bytes and digests at most 64; anything far above is not meant seriously. */
 const SALT_MAX = 1024;
 
-export interface Luks2Area {
+interface Luks2Area {
   readonly offset: number;
   readonly size: number;
 }

@@ -6,7 +6,7 @@ import { cipherSpec } from "../../crypto/sector-cipher.ts";
 import { type Luks2Copy, readLuks2 as readHeaders } from "./luks2-binary.ts";
 import { isBackup, type Luks2Digest, type Luks2Keyslot, type Luks2Segment } from "./luks2-metadata.ts";
 import { printable } from "./printable.ts";
-import type { Keyslot, LuksHeader, Payload } from "./types.ts";
+import type { Keyslot, LuksHeader, Payload, Refusal } from "./types.ts";
 
 /** Reads and verifies the headers of `device`; `corrupt` when neither is valid. */
 export async function readLuks2(device: BlockDevice, limits: Limits): Promise<LuksHeader> {
@@ -62,12 +62,8 @@ function keyslotOf(k: Luks2Keyslot, digest: Luks2Digest | null, keyBytes: number
 /** Requirements that say that the data is being re-encrypted (LUKS2, Config Object, "requirements"). */
 const REENCRYPT = ["offline-reencrypt", "online-reencrypt", "online-reencrypt-v2", "online-reencrypt-v3"];
 
-function payloadOf(
-  copy: Luks2Copy,
-  segments: readonly Luks2Segment[],
-  keyBytes: number | null,
-): Payload | { readonly refused: string } {
-  const refused = (text: string) => ({ refused: text });
+function payloadOf(copy: Luks2Copy, segments: readonly Luks2Segment[], keyBytes: number | null): Payload | Refusal {
+  const refused = (text: string): Refusal => ({ code: "unsupported", refused: text });
   const { requirements } = copy.metadata;
   if (requirements.some((r) => REENCRYPT.includes(r))) {
     return refused(
@@ -87,7 +83,7 @@ function payloadOf(
   if (crypt.integrity !== null) {
     return refused(`integrity protection (${printable(crypt.integrity)}) is not supported`);
   }
-  if (keyBytes === null) return refused("no keyslot is left that opens the data: its key is gone");
+  if (keyBytes === null) return { code: "no-key", refused: "no keyslot is left that opens the data: its key is gone" };
   const cipher = cipherSpec(crypt.encryption, keyBytes);
   if (!cipher) {
     return refused(`the cipher ${printable(crypt.encryption)} with a key of ${keyBytes * 8} bits is not supported`);

@@ -18,7 +18,7 @@ export interface Keyslot {
 }
 
 /** PBKDF2 of the volume key: how a right key is told from noise. */
-export interface VolumeKeyDigest {
+interface VolumeKeyDigest {
   readonly hash: string;
   readonly iterations: number;
   readonly salt: Uint8Array;
@@ -37,6 +37,12 @@ export interface Payload {
   readonly keyBytes: number;
 }
 
+/** Why the payload cannot be opened, whatever the key. */
+export interface Refusal {
+  readonly code: "unsupported" | "no-key";
+  readonly refused: string;
+}
+
 /** A verified header, read once: everything else works on this copy. */
 export interface LuksHeader {
   readonly kind: "luks1" | "luks2";
@@ -48,5 +54,5 @@ export interface LuksHeader {
   readonly keyslots: readonly Keyslot[];
   /** Keyslots that exist and belong to the payload, but cannot be used: `keyslot 3: hash whirlpool is not supported`. */
   readonly unusable: readonly string[];
-  readonly payload: Payload | { readonly refused: string };
+  readonly payload: Payload | Refusal;
 }
