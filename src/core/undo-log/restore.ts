@@ -44,7 +44,7 @@ export async function restoreBatch(device: BlockDevice, log: UndoLogReader, batc
  */
 export async function foreignRanges(device: BlockDevice, log: UndoLogReader, batch: Batch): Promise<ByteRange[]> {
   const unexplained = new RangeSet();
-  if (device.size !== batch.oldSize && device.size !== batch.newSize) unexplained.add(device.size, 1);
+  if (!isBetween(device.size, [batch.oldSize, batch.newSize])) unexplained.add(device.size, 1);
   await explain(device, log, batch, unexplained, false);
   return [...unexplained];
 }
@@ -72,8 +72,7 @@ export async function undoImage(
   try {
     const unexplained = new RangeSet();
     const sizes = batches.flatMap((b) => [b.oldSize, b.newSize]);
-    const known = mode === "fresh" ? sizes.slice(-1) : sizes;
-    if (!known.includes(device.size)) unexplained.add(device.size, 1);
+    if (!isBetween(device.size, mode === "fresh" ? sizes.slice(-1) : sizes)) unexplained.add(device.size, 1);
     for (const batch of [...batches].reverse()) {
       if (mode === "fresh") await explainWhole(overlay, log, batch, unexplained);
       else await explain(overlay, log, batch, unexplained, true);
@@ -119,6 +118,11 @@ export async function writePages(overlay: Overlay, device: BlockDevice): Promise
   }
 }
 
+/** After a loss of power a file that was growing may have any size on the way. */
+function isBetween(size: number, sizes: readonly number[]): boolean {
+  return size >= Math.min(...sizes) && size <= Math.max(...sizes);
+}
+
 async function setSize(device: BlockDevice, size: number): Promise<void> {
   if (!device.resize) {
     throw new StorageError("range", `the source has ${device.size} bytes instead of ${size} and cannot be resized`, {
@@ -162,16 +166,16 @@ async function explain(
     }
   }
   for (const range of batch.ranges) {
-    if (range.offset + range.length > device.size) {
-      // Not there: cut off by the batch, or not grown yet. Else the size itself is foreign, which the caller has seen.
-      continue;
-    }
+    // What lies behind the end is cut off by the batch, or not grown yet. Whether the size itself is known the caller has seen.
+    const there = Math.min(range.length, Math.max(0, device.size - range.offset));
+    if (there === 0) continue;
     const old = log.old(range);
     const table = log.table(range);
-    const now = await readBytes(device, range.offset, range.length);
+    const now = await readBytes(device, range.offset, there);
     let i = 0;
     for (const p of piecesOf(range.offset, range.length)) {
       const [from, to] = [p.offset - range.offset, p.offset - range.offset + p.length];
+      if (to > there) break;
       const piece = now.subarray(from, to);
       // What was cut off comes back as zeros first, when a restoration makes the file longer again.
       const isNew = range.flags & FLAG_CUT ? isZero(piece) : crc32(piece) === table[i];
