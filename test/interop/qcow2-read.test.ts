@@ -66,6 +66,9 @@ describe("reading qcow2 as QEMU does", () => {
     ["full", ["preallocation=full"], []],
     ["deflate", [], ["-c"]],
     ["deflate512", ["cluster_size=512"], ["-c"]],
+    ["zstd", ["compression_type=zstd"], ["-c"]],
+    ["zstd512", ["compression_type=zstd", "cluster_size=512"], ["-c"]],
+    ["zstd2M", ["compression_type=zstd", "cluster_size=2M"], ["-c"]],
     ["deflate2M", ["cluster_size=2M", "compat=0.10"], ["-c"]],
   ])("%s", async (name, options, flags) => {
     await sameAsQemu(convert(name, options, ...flags));

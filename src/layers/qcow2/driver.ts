@@ -6,6 +6,7 @@ import type { Layer, LayerDriver, OpenContext, ProbeHit, ProbeWindow } from "../
 import { backingReference } from "./backing.ts";
 import { details, headerFindings } from "./describe.ts";
 import { Qcow2Device } from "./device.ts";
+import { knowsCompression } from "./expand.ts";
 import { CORRUPT, DIRTY, type Extensions, parseExtensions, refusedFeatures } from "./features.ts";
 import { type Header, parseHeader, QCOW_MAGIC } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
@@ -161,6 +162,7 @@ async function readHead(
 /** Why the disk's contents cannot be read at all, or null. */
 function refusal(header: Header, extensions: Extensions): string | null {
   const features = refusedFeatures(header.incompatible, extensions.featureNames);
+  if (!knowsCompression(header.compressionType)) features.push(`compression type ${header.compressionType}`);
   if (header.cryptMethod !== 0) features.unshift(`qcow2 encryption method ${header.cryptMethod}`);
   return features.length === 0 ? null : `not supported: ${features.join(", ")}`;
 }

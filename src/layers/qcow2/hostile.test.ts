@@ -117,6 +117,15 @@ describe("qcow2 headers that lie", () => {
   it.each<[string, (dv: DataView) => void, RegExp]>([
     ["external data file", (dv) => dv.setBigUint64(72, 4n), /external data file/],
     ["extended L2", (dv) => dv.setBigUint64(72, 16n), /extended L2 entries/],
+    [
+      "compression type 7",
+      (dv) => {
+        dv.setBigUint64(72, 8n);
+        dv.setUint32(100, 112);
+        dv.setUint8(104, 7);
+      },
+      /compression type 7/,
+    ],
     ["encryption", (dv) => dv.setUint32(32, 2), /encryption method 2/],
     ["an unknown bit without a name", (dv) => dv.setBigUint64(72, 1n << 40n), /bit 40/],
     [
@@ -193,6 +202,17 @@ describe("qcow2 tables that lie", () => {
     ["a compressed cluster beyond the end", (dv) => dv.setBigUint64(L2, COMPRESSED | (1n << 40n))],
     ["a compressed cluster on the header", (dv) => dv.setBigUint64(L2, COMPRESSED | 4n)],
     ["a compressed cluster of garbage", (dv) => dv.setBigUint64(L2, COMPRESSED | BigInt(DATA))],
+    [
+      "a damaged zstd cluster",
+      (dv) => {
+        dv.setBigUint64(72, 8n);
+        dv.setUint32(100, 112);
+        dv.setUint8(104, 1);
+        dv.setBigUint64(L2, COMPRESSED | BigInt(DATA));
+        // A frame whose one block of 100 bytes, called compressed, is 0x11 throughout.
+        for (const [i, b] of [0x28, 0xb5, 0x2f, 0xfd, 0x20, 200, 0x25, 0x03, 0].entries()) dv.setUint8(DATA + i, b);
+      },
+    ],
     ["a compressed cluster with COPIED", (dv) => dv.setBigUint64(L2, COMPRESSED | COPIED | BigInt(DATA))],
     [
       "a zero cluster in version 2",

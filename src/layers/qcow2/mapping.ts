@@ -119,14 +119,19 @@ export class ClusterMap {
     const cluster = (offset - inCluster) / this.#g.clusterSize;
     const place = this.place(cluster);
     const table = this.table(place.l1Index);
-    if (table.offset === 0) {
-      const clusters = this.#g.l2Entries - (cluster % this.#g.l2Entries);
-      return { kind: "unallocated", length: Math.min(length, clusters * this.#g.clusterSize - inCluster) };
-    }
+    if (table.offset === 0) return { kind: "unallocated", length: this.#emptyTables(place.l1Index, offset, length) };
     const at = table.offset + place.inTable;
     const slice = this.l2.peek(at) ?? (await this.l2.load(at));
     const most = Math.min(place.left, Math.ceil((inCluster + length) / this.#g.clusterSize));
     return this.#scan(slice, place.index, most, inCluster, length);
+  }
+
+  /** Bytes from `offset`, at most `length`, that are mapped by missing L2 tables, `l1Index` being the first of them. */
+  #emptyTables(l1Index: number, offset: number, length: number): number {
+    const perTable = this.#g.l2Entries * this.#g.clusterSize;
+    let next = l1Index + 1;
+    while (next * perTable < offset + length && next < this.l1Entries && this.table(next).offset === 0) next++;
+    return Math.min(length, next * perTable - offset);
   }
 
   #scan(slice: Slice, first: number, most: number, inCluster: number, length: number): Run {

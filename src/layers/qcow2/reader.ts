@@ -2,8 +2,8 @@ import type { BlockDevice, Extent, IoOptions } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Container } from "./container.ts";
 import type { CompressedRange } from "./entry.ts";
+import { expandCluster } from "./expand.ts";
 import type { Geometry } from "./geometry.ts";
-import { expandCluster } from "./inflate.ts";
 import type { ClusterMap, Run } from "./mapping.ts";
 
 /** Expanded clusters kept, in bytes: small reads in sequence expand each cluster once. */
@@ -60,14 +60,27 @@ export class Reader {
     }
   }
 
+  /** Neighbours of the same kind are joined. */
   async *extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
+    let joined = null as Extent | null;
+    for await (const e of this.#extents(offset, length, options)) {
+      if (joined !== null && joined.kind === e.kind) {
+        joined = { offset: joined.offset, length: joined.length + e.length, kind: joined.kind };
+      } else {
+        if (joined) yield joined;
+        joined = e;
+      }
+    }
+    if (joined) yield joined;
+  }
+
+  async *#extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
     const end = offset + length;
     for (let at = offset; at < end; ) {
+      if (options?.signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "qcow2" });
       const run = await this.#map.run(at, end - at);
       if (run.kind === "unallocated") yield* this.#backingExtents(at, run.length, options);
-      else if (run.kind === "zero" || run.kind === "zero-allocated")
-        yield { offset: at, length: run.length, kind: "zero" };
-      else yield { offset: at, length: run.length, kind: "data" };
+      else yield { offset: at, length: run.length, kind: run.kind.startsWith("zero") ? "zero" : "data" };
       at += run.length;
     }
   }
@@ -97,7 +110,7 @@ export class Reader {
     // The last one ends with the file, which is not padded to a sector.
     const input = new Uint8Array(Math.min(range.length, this.#container.size - range.offset));
     await this.#container.read(input, range.offset);
-    const out = expandCluster(this.#compressionType, input, clusterSize, range.offset);
+    const out = await expandCluster(this.#compressionType, input, clusterSize, range.offset);
     this.#expanded.set(range.offset, out);
     if (this.#expanded.size * clusterSize > EXPANDED_BYTES) {
       const oldest = this.#expanded.keys().next();
