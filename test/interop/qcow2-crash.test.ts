@@ -139,6 +139,39 @@ describe("a power cut at any write of a qcow2 image", () => {
   );
 });
 
+describe("a failing write, flush or growth under a qcow2 image", () => {
+  it("reaches the caller and leaves no corruption, wherever it is", async () => {
+    const image = join(folder, "faults.qcow2");
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", image, "3M");
+    qemuIo(image, "write -P 7 0 1960k");
+    run("qemu-img", "snapshot", "-c", "before", image);
+    const start = readFileSync(image);
+    let most = 1;
+    for (let failing = 0; failing < most; failing++) {
+      const { device, events } = recorder(start, failing);
+      const disk = await open(device, 1);
+      const failures: unknown[] = [];
+      for (let n = 0; n < 10; n++) {
+        const offset = n * 50_021;
+        const request =
+          n % 3 === 2 ? disk.zero(offset, 3000) : disk.write(noise(2500, n + 1), 2_000_000 + offset * (n % 2));
+        await request.catch((error: unknown) => failures.push(error));
+        if (n % 4 === 3) await disk.flush().catch((error: unknown) => failures.push(error));
+      }
+      await disk.settle().catch((error: unknown) => failures.push(error));
+      if (failing === 0) most = events.length;
+      expect(failures[0], `event ${failing}`).toMatchObject({ message: "injected" });
+      const bytes = afterCrash(start, events, events.length, () => true);
+      expect(corruptions(bytes), `event ${failing}`).toEqual([]);
+      if (failing % 16 !== 0) continue;
+      const path = join(folder, "state.qcow2");
+      writeFileSync(path, bytes);
+      expect([0, 3]).toContain(check(path).status);
+    }
+    expect(most).toBeGreaterThan(30);
+  });
+});
+
 describe("the test's own view of references", () => {
   it("agrees with qemu-img check on a lost refcount and on a wrong COPIED flag", () => {
     const image = join(folder, "damaged.qcow2");

@@ -6,10 +6,16 @@ export type Event =
   | { readonly kind: "resize"; readonly size: number }
   | { readonly kind: "flush" };
 
-/** A growable file in memory that remembers every write, resize and flush. */
-export function recorder(start: Uint8Array): { device: BlockDevice; events: Event[] } {
+/**
+ * A growable file in memory that remembers every write, resize and flush. Number `failing` of them is not done and throws, once.
+ */
+export function recorder(start: Uint8Array, failing = -1): { device: BlockDevice; events: Event[] } {
   let bytes = Uint8Array.from(start);
   const events: Event[] = [];
+  let count = 0;
+  const fail = (): void => {
+    if (count++ === failing) throw new Error("injected");
+  };
   const device: BlockDevice = {
     get size() {
       return bytes.length;
@@ -27,6 +33,7 @@ export function recorder(start: Uint8Array): { device: BlockDevice; events: Even
       into.set(bytes.subarray(offset, offset + into.length));
     },
     async write(from, offset) {
+      fail();
       events.push({ kind: "write", offset, bytes: Uint8Array.from(from) });
       bytes.set(from, offset);
     },
@@ -38,9 +45,11 @@ export function recorder(start: Uint8Array): { device: BlockDevice; events: Even
       yield { offset, length, kind: "data" };
     },
     async flush() {
+      fail();
       events.push({ kind: "flush" });
     },
     async resize(size) {
+      fail();
       events.push({ kind: "resize", size });
       bytes = resized(bytes, size);
     },

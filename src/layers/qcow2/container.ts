@@ -76,15 +76,15 @@ export class Container {
   }
 
   async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
-    if (this.#broken !== null) {
-      throw new StorageError("io", "an earlier update of the image failed, so nothing more is written to it", {
-        layer: "qcow2",
-        cause: this.#broken,
-        hint: "open the image again; `qemu-img check` may report leaked clusters, which are harmless",
-      });
-    }
+    this.#sound();
     await this.room(offset + from.length);
     await this.device.write(from, offset, options);
+  }
+
+  /** Makes what was written durable. A system that failed at it once may have dropped the data, so that is final, too. */
+  async flush(): Promise<void> {
+    this.#sound();
+    await this.critical(() => this.device.flush());
   }
 
   /** Makes sure that the bytes up to `end` are inside the file, growing it where that is possible. */
@@ -106,6 +106,16 @@ export class Container {
     const keep = Math.max(this.#sizeBefore, this.#needed);
     if (this.device.resize && this.size > keep) await this.device.resize(keep);
     this.#sizeBefore = this.size;
+  }
+
+  #sound(): void {
+    if (this.#broken !== null) {
+      throw new StorageError("io", "an earlier update of the image failed, so nothing more is written to it", {
+        layer: "qcow2",
+        cause: this.#broken,
+        hint: "open the image again; `qemu-img check` may report leaked clusters, which are harmless",
+      });
+    }
   }
 
   #need(end: number): void {

@@ -4,9 +4,7 @@ import { StorageError } from "../../core/errors.ts";
 /** Incompatible feature bits (specification, "Header", bytes 72-79). */
 export const DIRTY = 1n << 0n;
 export const CORRUPT = 1n << 1n;
-export const DATA_FILE = 1n << 2n;
-export const COMPRESSION_TYPE = 1n << 3n;
-export const EXTENDED_L2 = 1n << 4n;
+const COMPRESSION_TYPE = 1n << 3n;
 /** Compatible feature bits (bytes 80-87). */
 export const LAZY_REFCOUNTS = 1n << 0n;
 /** Autoclear feature bits (bytes 88-95). */

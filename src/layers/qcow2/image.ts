@@ -94,7 +94,7 @@ export class Qcow2Image {
   flush(): Promise<void> {
     return this.#lock.exclusive(async () => {
       if (this.#writer) await (await this.#writer).commit();
-      await this.#container.device.flush();
+      await this.#container.flush();
     });
   }
 
@@ -108,7 +108,7 @@ export class Qcow2Image {
       if (!writer || this.#container.broken) return;
       await writer.commit();
       await this.#container.trim();
-      await this.#container.device.flush();
+      await this.#container.flush();
     });
   }
 
@@ -169,7 +169,7 @@ export class Qcow2Image {
   async #clearAutoclear(): Promise<void> {
     await this.#container.critical(async () => {
       await this.#container.write(new Uint8Array(8), AUTOCLEAR_AT);
-      await this.#container.device.flush();
+      await this.#container.flush();
     });
   }
 }

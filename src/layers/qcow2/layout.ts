@@ -1,8 +1,16 @@
+interface Area {
+  /** Host clusters, half-open. */
+  readonly first: number;
+  readonly end: number;
+  readonly what: string;
+}
+
 /** Which host clusters hold the image's own structures: neither guest data nor a new allocation may lie on one. */
 export class Layout {
   readonly #clusterSize: number;
-  /** Fixed areas as half-open ranges of host clusters, sorted by start. */
-  #areas: { readonly first: number; readonly end: number; readonly what: string }[] = [];
+  #areas: Area[] = [];
+  /** The areas by start and made disjoint, for binary search; null after a change. */
+  #index: Area[] | null = null;
   /** Host clusters of active L2 tables and refcount blocks. */
   readonly #tables = new Set<number>();
 
@@ -15,11 +23,12 @@ export class Layout {
     if (length === 0) return;
     const first = Math.floor(offset / this.#clusterSize);
     this.#areas.push({ first, end: Math.ceil((offset + length) / this.#clusterSize), what });
-    this.#areas.sort((a, b) => a.first - b.first);
+    this.#index = null;
   }
 
   removeArea(what: string): void {
     this.#areas = this.#areas.filter((a) => a.what !== what);
+    this.#index = null;
   }
 
   /** False when there is one already at `offset`. */
@@ -40,11 +49,27 @@ export class Layout {
 
   /** Like `at`, for the fixed areas only; those are known as soon as the image is open. */
   area(cluster: number): string | null {
-    // Overlapping areas are possible in a damaged image, so the search does not stop at the nearest one; there are few.
-    for (const a of this.#areas) {
-      if (a.first > cluster) return null;
-      if (cluster < a.end) return a.what;
+    this.#index ??= disjoint(this.#areas);
+    let low = 0;
+    let high = this.#index.length;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#index[middle]!.end <= cluster) low = middle + 1;
+      else high = middle;
     }
-    return null;
+    const found = this.#index[low];
+    return found && found.first <= cluster ? found.what : null;
   }
+}
+
+/** In a damaged image areas may overlap (with 65536 snapshots, all of them); what an earlier one covers is cut from later ones. */
+function disjoint(areas: readonly Area[]): Area[] {
+  const out: Area[] = [];
+  let end = 0;
+  for (const a of [...areas].sort((x, y) => x.first - y.first)) {
+    if (a.end <= end) continue;
+    out.push({ ...a, first: Math.max(a.first, end) });
+    end = a.end;
+  }
+  return out;
 }

@@ -162,13 +162,13 @@ export class Refcounts {
   /** Writes increments and new blocks, and after a flush the table that names the blocks. Ends with a flush. */
   async writeIncrements(): Promise<void> {
     await this.#blocks.writeDirty();
-    await this.#container.device.flush();
+    await this.#container.flush();
     if (this.#dirtyEntries.size === 0) return;
     for (const block of this.#dirtyEntries) {
       const entry = new Uint8Array(this.#table.buffer, this.#table.byteOffset + block * 8, 8);
       await this.#container.write(entry, this.#tableOffset + block * 8);
     }
-    await this.#container.device.flush();
+    await this.#container.flush();
     this.#dirtyEntries.clear();
   }
 
@@ -271,14 +271,14 @@ export class Refcounts {
     const offset = (start + plan.blocks) * clusterSize;
     await this.#container.write(table, offset);
     await this.#blocks.writeDirty();
-    await this.#container.device.flush();
+    await this.#container.flush();
     const fields = new Uint8Array(12);
     const fieldsView = new DataView(fields.buffer);
     fieldsView.setBigUint64(0, BigInt(offset));
     fieldsView.setUint32(8, plan.tableClusters);
     await this.#container.critical(async () => {
       await this.#container.write(fields, TABLE_FIELDS_AT);
-      await this.#container.device.flush();
+      await this.#container.flush();
     });
 
     this.#table = view;

@@ -67,11 +67,11 @@ export class Writer {
       await refcounts.writeIncrements();
       if (map.l2.dirtyCount > 0) {
         await map.l2.writeDirty();
-        if (map.l1Dirty || refcounts.hasReleases) await container.device.flush();
+        if (map.l1Dirty || refcounts.hasReleases) await container.flush();
       }
       if (map.l1Dirty) {
         await map.writeL1();
-        if (refcounts.hasReleases) await container.device.flush();
+        if (refcounts.hasReleases) await container.flush();
       }
       if (refcounts.hasReleases) await refcounts.applyReleases();
     });
