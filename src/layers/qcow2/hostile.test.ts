@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { StorageError } from "../../core/errors.ts";
 import type { Layer, OpenContext } from "../../core/layer.ts";
 import { DEFAULT_LIMITS } from "../../core/limits.ts";
 import { memoryDevice } from "../../core/memory-device.ts";
@@ -41,7 +43,7 @@ function context(writable: boolean): OpenContext {
     writable,
     keys: { secretsFor: async () => [] },
     limits: DEFAULT_LIMITS,
-    openImage: () => Promise.reject(new Error("no other image here")),
+    openImage: () => Promise.reject(new StorageError("gate", "no other image here")),
   };
 }
 
@@ -257,6 +259,64 @@ describe("qcow2 tables that lie", () => {
     await device.read(first, 0);
     expect(first.subarray(0, 100).every((b) => b === 0x11)).toBe(true);
     expect(first.subarray(100).every((b) => b === 0)).toBe(true);
+  });
+});
+
+describe("qcow2 images with random damage", () => {
+  it("give bytes or a StorageError, reading and writing", async () => {
+    const field = fc.constantFrom(
+      8,
+      16,
+      20,
+      24,
+      32,
+      36,
+      40,
+      48,
+      56,
+      60,
+      64,
+      72,
+      88,
+      96,
+      100,
+      104,
+      L1,
+      REFCOUNT_TABLE,
+      L2,
+    );
+    const place = fc.oneof(field, fc.integer({ min: 8, max: 8 * CLUSTER - 8 }));
+    const value = fc.oneof(
+      fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+      fc.integer({ min: 0, max: 12 }).map((n) => BigInt(n * CLUSTER) | COPIED),
+      fc.integer({ min: 0, max: 12 }).map((n) => BigInt(n * CLUSTER)),
+      fc.integer({ min: 0, max: 8 * CLUSTER }).map((n) => COMPRESSED | BigInt(n)),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(place, value), { minLength: 1, maxLength: 4 }), async (damages) => {
+        const bytes = image((dv) => {
+          for (const [at, v] of damages) dv.setBigUint64(at, v);
+        });
+        const foreign = (error: unknown) => {
+          if (!(error instanceof StorageError)) throw error;
+        };
+        for (const writable of [false, true]) {
+          const layer = await open(Uint8Array.from(bytes), writable).catch(foreign);
+          const device = await layer?.children[0]?.open().catch(foreign);
+          if (!layer || !device) continue;
+          const length = Math.min(device.size, 32768);
+          await device.read(new Uint8Array(length), 0).catch(foreign);
+          if (writable) {
+            await device.write(new Uint8Array(Math.min(3000, device.size)), 0).catch(foreign);
+            await device.zero(0, length).catch(foreign);
+            await device.discard(0, length).catch(foreign);
+            await Promise.resolve(device[Symbol.asyncDispose]()).catch(foreign);
+          }
+          await Promise.resolve(layer[Symbol.asyncDispose]()).catch(foreign);
+        }
+      }),
+      { numRuns: Number(process.env.QCOW2_RUNS ?? 500) },
+    );
   });
 });
 
