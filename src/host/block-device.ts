@@ -156,3 +156,13 @@ export function loopDevicesOn(path: string): string[] {
     .filter((name) => attempt(() => readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").trimEnd()) === real)
     .map((name) => `/dev/${name}`);
 }
+
+/** Throws `locked` when a loop device of this host has the file: it caches and writes it past us. */
+export function refuseFileUnderLoop(path: string): void {
+  const [loop] = loopDevicesOn(path);
+  if (loop === undefined) return;
+  throw new StorageError("locked", `${path} is in use by this host: it is attached to ${loop}`, {
+    layer: "file",
+    hint: `end its use, then detach it with losetup --detach ${loop}`,
+  });
+}

@@ -1,5 +1,5 @@
 import { type FileDevice, openFileDevice } from "../core/file-device.ts";
-import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse } from "./block-device.ts";
+import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse, refuseFileUnderLoop } from "./block-device.ts";
 import { systemHoles } from "./holes.ts";
 import { type LockMode, lockSource, type SourceLock } from "./locks.ts";
 import type { SourceIdentity } from "./source-identity.ts";
@@ -10,13 +10,16 @@ export interface OpenedSource {
 }
 
 /**
- * Opens an image or block device under the lock that goes with the mode. Block devices: not while the host itself uses them, and for
- * writing with O_EXCL. Closing the file gives the lock back.
+ * Opens an image or block device under the lock that goes with the mode. For writing: not while the host itself uses it, and block
+ * devices with O_EXCL. Closing the file gives the lock back.
  */
 export async function openSource(identity: SourceIdentity, mode: LockMode): Promise<OpenedSource> {
   const path = identity.realpath;
   const block = identity.kind === "blockdev";
-  if (block && mode === "write") refuseBlockDeviceInUse(path);
+  if (mode === "write") {
+    if (block) refuseBlockDeviceInUse(path);
+    else refuseFileUnderLoop(path);
+  }
   const file = openFileDevice(path, {
     writable: mode === "write",
     holes: systemHoles(),

@@ -31,11 +31,15 @@ afterEach(() => {
 });
 
 describe("block devices", () => {
-  it("have the size and sector size that blockdev tells", () => {
+  it("have the size and sector size that blockdev tells, and their file is not changed under them", async () => {
     expect(blockDeviceSize(loop)).toBe(Number(run("blockdev", "--getsize64", loop)));
     expect(blockDeviceSectorSize(loop)).toBe(Number(run("blockdev", "--getss", loop)));
     expect(stableDeviceId(loop)).toBe(`loop:${disk}`);
     expect(loopDevicesOn(disk)).toEqual([loop]);
+    await expect(openRun({ verb: "test", stateDir: directory, sources: [{ path: disk }] })).rejects.toMatchObject({
+      code: "locked",
+      message: expect.stringContaining(loop),
+    });
     expect(blockDeviceInUse(loop)).toBeNull();
   });
 
