@@ -38,7 +38,11 @@ export class Keys implements KeyProvider, Disposable {
       this.#known.push({ bytes: readKey(path === "-" ? 0 : path, path), origin: path === "-" ? "stdin" : path, uuid });
     }
     if (options.keyFd !== undefined) {
-      this.#known.push({ bytes: readKey(options.keyFd, `descriptor ${options.keyFd}`), origin: `descriptor ${options.keyFd}`, uuid: null });
+      this.#known.push({
+        bytes: readKey(options.keyFd, `descriptor ${options.keyFd}`),
+        origin: `descriptor ${options.keyFd}`,
+        uuid: null,
+      });
     }
     const credentials = process.env.CREDENTIALS_DIRECTORY;
     if (credentials) this.#addCredentials(credentials);
@@ -53,7 +57,9 @@ export class Keys implements KeyProvider, Disposable {
     if (!this.#prompt || named.length > 0 || round > PROMPT_ATTEMPTS) return [];
     const label = request.label ? ` “${request.label}”` : "";
     const again = round > 1 ? "No keyslot opens with that. " : "";
-    const typed = await askSecret(`${again}Passphrase for ${request.layer.toUpperCase()}${label} ${request.uuid} (empty: leave it locked): `);
+    const typed = await askSecret(
+      `${again}Passphrase for ${request.layer.toUpperCase()}${label} ${request.uuid} (empty: leave it locked): `,
+    );
     if (typed === null || typed.length === 0) return [];
     const secret = { bytes: typed, origin: "terminal" };
     this.#typed.push(secret);
@@ -73,7 +79,11 @@ export class Keys implements KeyProvider, Disposable {
     }
     for (const name of names.filter((n) => n.startsWith(CREDENTIAL_PREFIX)).sort()) {
       const rest = name.slice(CREDENTIAL_PREFIX.length).toLowerCase();
-      this.#known.push({ bytes: readKey(join(folder, name), name), origin: `credential ${name}`, uuid: UUID.test(rest) ? rest : null });
+      this.#known.push({
+        bytes: readKey(join(folder, name), name),
+        origin: `credential ${name}`,
+        uuid: UUID.test(rest) ? rest : null,
+      });
     }
   }
 }
@@ -89,7 +99,8 @@ function readKey(from: string | number, name: string): Uint8Array {
         const n = readSync(fd, buffer, length, buffer.length - length, null);
         if (n === 0) break;
         length += n;
-        if (length > LARGEST_KEY_FILE) throw new StorageError("usage", `the key file ${name} is larger than ${LARGEST_KEY_FILE} bytes`);
+        if (length > LARGEST_KEY_FILE)
+          throw new StorageError("usage", `the key file ${name} is larger than ${LARGEST_KEY_FILE} bytes`);
       }
     } finally {
       if (typeof from === "string") closeSync(fd);

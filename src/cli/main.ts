@@ -41,14 +41,18 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 /** Runs a verb, loaded only now, and turns what it throws into one line and an exit code. */
-function verb<F extends { debug?: boolean }>(load: () => Promise<{ run: Run<F> }>, codes = OTHER): (sources: readonly string[], flags: F) => Promise<void> {
+function verb<F extends { debug?: boolean }>(
+  load: () => Promise<{ run: Run<F> }>,
+  codes = OTHER,
+): (sources: readonly string[], flags: F) => Promise<void> {
   return async (sources, flags) => {
     try {
       exitCode = await (await load()).run(sources, flags, newSession(abort.signal));
     } catch (error) {
       reportError(error, flags.debug ?? false);
       const code = error instanceof StorageError ? error.code : null;
-      exitCode = code === "usage" ? codes.usage : code === "cancelled" || abort.signal.aborted ? codes.cancelled : codes.failed;
+      exitCode =
+        code === "usage" ? codes.usage : code === "cancelled" || abort.signal.aborted ? codes.cancelled : codes.failed;
     }
   };
 }
@@ -65,7 +69,10 @@ withSources(program.command("inspect"))
   .description("show every layer as one tree; nothing is written")
   .option("--long", "all that is known of every layer")
   .option("--json", "one JSON document")
-  .addHelpText("after", "\nExample:\n  unterbau inspect os43.qcow2\n  unterbau inspect disk1.raw disk2.raw --key-file backup.key --json")
+  .addHelpText(
+    "after",
+    "\nExample:\n  unterbau inspect os43.qcow2\n  unterbau inspect disk1.raw disk2.raw --key-file backup.key --json",
+  )
   .action(verb<SourceFlags & { long?: boolean }>(() => import("./verbs/inspect.ts")));
 
 withVolume(withSources(program.command("read")), false)
@@ -111,14 +118,19 @@ withVolume(withSources(program.command("exec")), false)
   .option("--write", "commit what the tool changes; without it changes go to an overlay and are lost")
   .option("--force", "with --write: commit even when the tool fails")
   .addHelpText("after", "\nExample:\n  unterbau exec os43.qcow2 --volume lvg1/lvroot -- tune2fs -l {}")
-  .action((sources: string[], flags: ExecFlags) => verb<ExecFlags>(() => import("./verbs/exec.ts"))(sources, { ...flags, command: toolCommand }));
+  .action((sources: string[], flags: ExecFlags) =>
+    verb<ExecFlags>(() => import("./verbs/exec.ts"))(sources, { ...flags, command: toolCommand }),
+  );
 
 withVolume(withSources(program.command("export")), false)
   .description("hand a volume to other programs until interrupted")
   .addOption(new Option("--nbd <socket>", "serve it over NBD on this unix socket").conflicts("fuse"))
   .addOption(new Option("--fuse <file>", "show it as this file"))
   .option("--write", "let them write; every flush is committed, undo takes all of it back")
-  .addHelpText("after", "\nExample:\n  unterbau export os43.qcow2 --volume lvg1/lvroot --nbd /tmp/lvroot.sock &\n  qemu-img info 'nbd+unix:///?socket=/tmp/lvroot.sock'")
+  .addHelpText(
+    "after",
+    "\nExample:\n  unterbau export os43.qcow2 --volume lvg1/lvroot --nbd /tmp/lvroot.sock &\n  qemu-img info 'nbd+unix:///?socket=/tmp/lvroot.sock'",
+  )
   .action(verb<ExportFlags>(() => import("./verbs/export.ts")));
 
 program

@@ -76,7 +76,10 @@ export function parseCount(value: string): number {
 /** Adds SOURCE… and what belongs to it. */
 export function withSources(command: Command): Command {
   return command
-    .argument("<source...>", "image files, block devices or nbd+unix:///EXPORT?socket=PATH; several are resolved together")
+    .argument(
+      "<source...>",
+      "image files, block devices or nbd+unix:///EXPORT?socket=PATH; several are resolved together",
+    )
     .addOption(new Option("--format <format>", "do not detect the image format").choices(["raw", "qcow2"]))
     .option("--allow-path <dir>", "let images name backing files in this folder (repeatable)", collect)
     .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
@@ -90,7 +93,9 @@ export function withSources(command: Command): Command {
 /** The volume selector option; `repeat` for verbs that take several. */
 export function withVolume(command: Command, repeat: boolean): Command {
   const text = "volume: lvg1/lvroot, p2, sda2, UUID=…, LABEL=…, as inspect prints it";
-  return repeat ? command.option("--volume <selector>", `${text} (repeatable; default: all)`, collect) : command.requiredOption("--volume <selector>", text);
+  return repeat
+    ? command.option("--volume <selector>", `${text} (repeatable; default: all)`, collect)
+    : command.requiredOption("--volume <selector>", text);
 }
 
 export function limitsFrom(flags: readonly string[] | undefined): Limits {
@@ -99,7 +104,9 @@ export function limitsFrom(flags: readonly string[] | undefined): Limits {
     const [name = "", value = ""] = flag.split("=", 2);
     const n = Number(value);
     if (!(name in limits) || value === "" || !Number.isSafeInteger(n) || n < 0) {
-      throw new StorageError("usage", `--limit ${flag} is not understood`, { hint: `the names are: ${Object.keys(DEFAULT_LIMITS).join(", ")}` });
+      throw new StorageError("usage", `--limit ${flag} is not understood`, {
+        hint: `the names are: ${Object.keys(DEFAULT_LIMITS).join(", ")}`,
+      });
     }
     limits[name] = n;
   }

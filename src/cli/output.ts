@@ -1,6 +1,6 @@
 import pc from "picocolors";
 import { describeError, StorageError } from "../core/errors.ts";
-import { PLAIN, type Palette } from "../report/tree-text.ts";
+import { type Palette, PLAIN } from "../report/tree-text.ts";
 import { printable } from "../report/units.ts";
 
 export function wantsColour(stream: { isTTY?: boolean }): boolean {
@@ -35,6 +35,7 @@ export function reportError(error: unknown, debug: boolean): void {
   if (error instanceof StorageError && error.hint) note(`${p.yellow("hint:")} ${printable(error.hint)}`);
   if (debug && error instanceof Error) {
     note(error.stack ?? "");
-    for (let cause = error.cause; cause instanceof Error; cause = cause.cause) note(`caused by: ${cause.stack ?? cause.message}`);
+    for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
+      note(`caused by: ${cause.stack ?? cause.message}`);
   }
 }

@@ -25,7 +25,9 @@ export class Progress implements Disposable {
     this.#drawn = true;
     const full = Math.round(Math.min(1, Math.max(0, fraction)) * WIDTH);
     const bar = "█".repeat(full) + "░".repeat(WIDTH - full);
-    process.stderr.write(`\r\x1b[K${this.#label} ${bar} ${String(Math.floor(fraction * 100)).padStart(3)} %${detail ? `  ${detail}` : ""}`);
+    process.stderr.write(
+      `\r\x1b[K${this.#label} ${bar} ${String(Math.floor(fraction * 100)).padStart(3)} %${detail ? `  ${detail}` : ""}`,
+    );
   }
 
   /** Bytes done of all, with rate and time left. */

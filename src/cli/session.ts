@@ -17,7 +17,12 @@ export function newSession(signal: AbortSignal): Session {
 }
 
 /** What the use cases want to know of the source flags. */
-export function sourceOptions(sources: readonly string[], flags: SourceFlags, keys: Keys, session: Session): SourceOptions {
+export function sourceOptions(
+  sources: readonly string[],
+  flags: SourceFlags,
+  keys: Keys,
+  session: Session,
+): SourceOptions {
   const { format, allowPath, header } = flags;
   return { sources, keys, format, allowPath, header, limits: limitsFrom(flags.limit), signal: session.signal, note };
 }

@@ -1,6 +1,5 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { ReadStream } from "node:tty";
-import { writeSync } from "node:fs";
 import { StorageError } from "../core/errors.ts";
 
 const ENTER = [0x0d, 0x0a];

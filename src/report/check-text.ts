@@ -11,13 +11,17 @@ const WORDS: Record<Verdict, string> = {
 };
 
 /** The line above a checker's own text. */
-export function volumeHeading(volume: { readonly selector: string; readonly type: string | null; readonly size: number }, p: Palette): string {
+export function volumeHeading(
+  volume: { readonly selector: string; readonly type: string | null; readonly size: number },
+  p: Palette,
+): string {
   return p.bold(`${printable(volume.selector)}: ${volume.type ?? "unknown"}, ${humanSize(volume.size)}`);
 }
 
 /** The verdict on one volume, in one line. */
 export function verdictLine(d: CheckedVolumeDocument, p: Palette): string {
-  const paint = d.verdict === "clean" || d.verdict === "repaired" ? p.green : d.verdict === "would-repair" ? p.yellow : p.red;
+  const paint =
+    d.verdict === "clean" || d.verdict === "repaired" ? p.green : d.verdict === "would-repair" ? p.yellow : p.red;
   const parts = [paint(WORDS[d.verdict])];
   if (d.reason) parts.push(printable(d.reason));
   if (d.changedBytes > 0 && d.verdict !== "not-checked") {

@@ -151,7 +151,7 @@ export function longFacts(node: NodeDocument): string[] {
     if (Array.isArray(value)) {
       if (value.length === 0) return;
       if (value.every((v) => typeof v !== "object")) out.push(`${key}: ${value.join(" ")}`);
-      else value.forEach((v, i) => add(`${key}[${i}]`, v as Json));
+      else for (const [i, v] of value.entries()) add(`${key}[${i}]`, v as Json);
     } else if (typeof value === "object") {
       const pairs = Object.entries(value).filter(([, v]) => v !== null && v !== undefined);
       if (pairs.every(([, v]) => typeof v !== "object"))

@@ -192,6 +192,8 @@ function nameOf(node: NodeDocument): string {
     case "luks1":
     case "luks2":
       return "encrypted";
+    case "qcow2":
+      return "image";
     default:
       return "content";
   }

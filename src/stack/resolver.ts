@@ -128,17 +128,29 @@ class Resolver implements Stack {
       await this.#content(source.device, raw, 0);
       return;
     }
-    const layer = await this.#track(qcow2Driver.open([source.device], this.#context(source.path, 0)));
-    const node = this.#child(
-      root,
-      "qcow2",
-      layer.info,
-      null,
-      layer.children[0]?.size ?? source.device.size,
-      null,
-      true,
-    );
+    const luks = NESTED_DRIVERS.find((d) => d.name === "luks")!;
+    const window = probeWindow(source.device);
+    if (source.format === "qcow2" && !(await qcow2Driver.probe(window)) && (await luks.probe(window))) {
+      await this.#qcow2InLuks(luks, source, root);
+    } else {
+      await this.#qcow2(source.device, source.path, root);
+    }
+  }
+
+  async #qcow2(device: BlockDevice, path: string | null, parent: TreeNode): Promise<void> {
+    const layer = await this.#track(qcow2Driver.open([device], this.#context(path, 0)));
+    const size = layer.children[0]?.size ?? device.size;
+    const node = this.#child(parent, "qcow2", layer.info, null, size, null, true);
     await this.#intoLayer(layer, node, 0);
+  }
+
+  /** Only on the user's word (`--format qcow2` on a source that begins with LUKS): what lies inside is never guessed to be an image. */
+  async #qcow2InLuks(luks: LayerDriver, source: StackSource, root: TreeNode): Promise<void> {
+    const layer = await this.#track(luks.open([source.device], this.#context(null, 0)));
+    const node = this.#child(root, "luks", layer.info, 0, source.device.size, null, false);
+    const child = layer.children[0];
+    if (layer.locked || !child) return this.#intoLayer(layer, node, 0);
+    await this.#qcow2(await this.#track(child.open()), null, node);
   }
 
   /** Only a plain file is looked at: what a guest wrote onto a block device or an NBD export must never choose the format. */
@@ -158,14 +170,14 @@ class Resolver implements Stack {
     return "qcow2";
   }
 
-  #context(imagePath: string | null, depth: number): OpenContext {
-    const { writable, keys, limits, signal, gate, openFile, detachedHeader } = this.#options;
+  #context(imagePath: string | null, depth: number, header?: BlockDevice): OpenContext {
+    const { writable, keys, limits, signal, gate, openFile } = this.#options;
     return {
       writable,
       keys,
       limits,
       signal,
-      ...(detachedHeader ? { detachedHeader } : {}),
+      ...(header ? { detachedHeader: header } : {}),
       openImage: async (reference, format) => {
         if (depth >= limits.backingDepth) {
           throw new StorageError("limit", `the backing chain is longer than ${limits.backingDepth} images`, {
@@ -215,8 +227,15 @@ class Resolver implements Stack {
 
   async #layer(device: BlockDevice, parent: TreeNode, depth: number): Promise<boolean> {
     const window = probeWindow(device);
+    // A detached header belongs to the first source's own content, never to a LUKS that a guest has inside.
     if (depth === 0 && this.#options.detachedHeader && parent.source === 0) {
-      return this.#single(NESTED_DRIVERS.find((d) => d.name === "luks")!, device, parent, depth);
+      return this.#single(
+        NESTED_DRIVERS.find((d) => d.name === "luks")!,
+        device,
+        parent,
+        depth,
+        this.#options.detachedHeader,
+      );
     }
     for (const driver of NESTED_DRIVERS) {
       const hit = await driver.probe(window);
@@ -236,8 +255,14 @@ class Resolver implements Stack {
     return false;
   }
 
-  async #single(driver: LayerDriver, device: BlockDevice, parent: TreeNode, depth: number): Promise<boolean> {
-    const layer = await this.#track(driver.open([device], this.#context(null, 0)));
+  async #single(
+    driver: LayerDriver,
+    device: BlockDevice,
+    parent: TreeNode,
+    depth: number,
+    header?: BlockDevice,
+  ): Promise<boolean> {
+    const layer = await this.#track(driver.open([device], this.#context(null, 0, header)));
     const transparent = driver.name === "luks";
     const node = this.#child(parent, transparent ? driver.name : null, layer.info, 0, device.size, null, false);
     await this.#intoLayer(layer, node, depth + 1);

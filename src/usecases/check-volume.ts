@@ -34,7 +34,17 @@ export interface CheckedVolume {
 function notChecked(volume: Volume, reason: string): CheckedVolume {
   const { selector, type } = volume;
   return {
-    document: { selector, type, verdict: "not-checked", reason, exitCode: null, checker: null, log: "", changedBytes: 0, seconds: 0 },
+    document: {
+      selector,
+      type,
+      verdict: "not-checked",
+      reason,
+      exitCode: null,
+      checker: null,
+      log: "",
+      changedBytes: 0,
+      seconds: 0,
+    },
     changes: null,
   };
 }
@@ -43,13 +53,17 @@ function notChecked(volume: Volume, reason: string): CheckedVolume {
 export async function checkVolume(volume: Volume, options: CheckVolumeOptions): Promise<CheckedVolume> {
   if (volume.device === null || !volume.readable) return notChecked(volume, volume.reason ?? "it cannot be read");
   if (volume.kind !== "filesystem" || volume.type === null) {
-    return notChecked(volume, volume.kind === "swap" ? "swap space holds no file system" : "no file system was recognised in it");
+    return notChecked(
+      volume,
+      volume.kind === "swap" ? "swap space holds no file system" : "no file system was recognised in it",
+    );
   }
   const damaged = volume.node.findings.find((f) => f.severity === "error");
   if (damaged?.code.endsWith("-truncated")) return notChecked(volume, damaged.message);
   const checker = checkerFor(volume.type);
   if (!checker) return notChecked(volume, `there is no checker for ${volume.type}`);
-  if (options.repair && !checker.repairs) return notChecked(volume, checker.repairRefused ?? `${checker.name} does not repair`);
+  if (options.repair && !checker.repairs)
+    return notChecked(volume, checker.repairRefused ?? `${checker.name} does not repair`);
   const path = checker.find();
   if (path === null) return notChecked(volume, `${checker.name} is not installed (package ${checker.packageName})`);
   const mode: CheckMode = !checker.repairs ? "look" : options.preen ? "preen" : "fix";
@@ -66,7 +80,9 @@ export async function checkVolume(volume: Volume, options: CheckVolumeOptions): 
     const commit =
       options.repair &&
       changedBytes > 0 &&
-      (judgement.verdict === "clean" || judgement.verdict === "repaired" || (judgement.verdict === "errors-left" && options.force));
+      (judgement.verdict === "clean" ||
+        judgement.verdict === "repaired" ||
+        (judgement.verdict === "errors-left" && options.force));
     const reason =
       options.repair && judgement.verdict === "errors-left" && !options.force && changedBytes > 0
         ? `${judgement.reason ?? "errors are left"}; nothing was written (--force commits what could be repaired)`
@@ -91,7 +107,14 @@ export async function checkVolume(volume: Volume, options: CheckVolumeOptions): 
   }
 }
 
-async function runChecker(checker: Checker, path: string, mode: CheckMode, device: BlockDevice, log: Log, options: CheckVolumeOptions): Promise<RunResult> {
+async function runChecker(
+  checker: Checker,
+  path: string,
+  mode: CheckMode,
+  device: BlockDevice,
+  log: Log,
+  options: CheckVolumeOptions,
+): Promise<RunResult> {
   const fraction = e2fsckProgress();
   const reports = checker.name === "e2fsck" && options.onProgress !== undefined;
   const result = await runOnFile({
@@ -116,15 +139,41 @@ async function runChecker(checker: Checker, path: string, mode: CheckMode, devic
   return result;
 }
 
-function judge(checker: Checker, mode: CheckMode, run: RunResult, log: Log, changedBytes: number, options: CheckVolumeOptions): Judgement {
+function judge(
+  checker: Checker,
+  mode: CheckMode,
+  run: RunResult,
+  log: Log,
+  changedBytes: number,
+  options: CheckVolumeOptions,
+): Judgement {
   const { exitCode, signal, timedOut, cancelled, deviceError } = run;
-  return checker.interpret({ mode, commit: options.repair, exitCode, signal, timedOut, cancelled, deviceError, output: log.text(), changedBytes });
+  return checker.interpret({
+    mode,
+    commit: options.repair,
+    exitCode,
+    signal,
+    timedOut,
+    cancelled,
+    deviceError,
+    output: log.text(),
+    changedBytes,
+  });
 }
 
 /** Where the exit code alone does not prove a repair: the checker must find the result clean. */
-async function confirm(checker: Checker, path: string, overlay: Overlay, found: Judgement, options: CheckVolumeOptions): Promise<Judgement> {
+async function confirm(
+  checker: Checker,
+  path: string,
+  overlay: Overlay,
+  found: Judgement,
+  options: CheckVolumeOptions,
+): Promise<Judgement> {
   const log = new Log(undefined);
-  const again = await runChecker(checker, path, checker.confirmWith!, overlay, log, { ...options, onProgress: undefined });
+  const again = await runChecker(checker, path, checker.confirmWith!, overlay, log, {
+    ...options,
+    onProgress: undefined,
+  });
   const second = judge(checker, checker.confirmWith!, again, log, 0, options);
   if (second.verdict === "clean") return found;
   return { verdict: "errors-left", reason: `${checker.name} still finds errors after its repair` };
@@ -144,7 +193,11 @@ class Log {
     if (this.#bytes >= LOG_LIMIT) {
       // The end matters most (verdict lines): the oldest half goes.
       const all = Buffer.concat(this.#chunks.splice(0));
-      this.#chunks.push(all.subarray(0, LOG_LIMIT / 4), Buffer.from("\n[... cut ...]\n"), all.subarray(all.length - LOG_LIMIT / 4));
+      this.#chunks.push(
+        all.subarray(0, LOG_LIMIT / 4),
+        Buffer.from("\n[... cut ...]\n"),
+        all.subarray(all.length - LOG_LIMIT / 4),
+      );
       this.#bytes = LOG_LIMIT / 2;
     }
     this.#chunks.push(Uint8Array.from(chunk));

@@ -1,9 +1,9 @@
-import type { Json } from "../core/finding.ts";
 import { StorageError } from "../core/errors.ts";
+import type { Json } from "../core/finding.ts";
 import type { Run } from "../host/run.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Tree, Volume } from "../stack/tree.ts";
-import { type CheckVolumeOptions, type CheckedVolume, checkVolume } from "./check-volume.ts";
+import { type CheckedVolume, type CheckVolumeOptions, checkVolume } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
 import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
 
@@ -68,18 +68,35 @@ async function repair(options: CheckOptions): Promise<CheckDocument> {
     noteVolumes(run, documents);
     await run.commit();
   }
-  return { schema: "unterbau/check/1", run: changed ? run.id : null, mode: "repair", volumes: documents, exitCode: exitCode(documents) };
+  return {
+    schema: "unterbau/check/1",
+    run: changed ? run.id : null,
+    mode: "repair",
+    volumes: documents,
+    exitCode: exitCode(documents),
+  };
 }
 
 function noteVolumes(run: Run, documents: readonly CheckedVolumeDocument[]): void {
-  const tools = Object.fromEntries(documents.flatMap((d) => (d.checker ? [d.checker.split(" ", 2) as [string, string]] : [])));
+  const tools = Object.fromEntries(
+    documents.flatMap((d) => (d.checker ? [d.checker.split(" ", 2) as [string, string]] : [])),
+  );
   run.note({ volumes: documents.map((d) => ({ ...d }) satisfies Json), tools });
 }
 
 async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedVolume> {
   const { on, repair, preen, force, timeoutMs, signal, env } = options;
   on?.volume?.({ selector: volume.selector, type: volume.type, size: volume.size });
-  const perVolume: CheckVolumeOptions = { repair, preen, force, timeoutMs, signal, env, onOutput: on?.output, onProgress: on?.progress };
+  const perVolume: CheckVolumeOptions = {
+    repair,
+    preen,
+    force,
+    timeoutMs,
+    signal,
+    env,
+    onOutput: on?.output,
+    onProgress: on?.progress,
+  };
   const result = await checkVolume(volume, perVolume);
   on?.done?.(result.document);
   return result;
@@ -90,7 +107,9 @@ function chooseVolumes(tree: Tree, selectors: readonly string[]): readonly Volum
   if (selectors.length > 0) return [...new Set(selectors.map((s) => findVolume(tree, s)))];
   const chosen = tree.volumes.filter((v) => v.kind === "filesystem" || v.kind === "locked" || v.reason !== null);
   if (chosen.length === 0) {
-    throw new StorageError("unsupported", "there is no file system in it that could be checked", { hint: "see what is there: unterbau inspect" });
+    throw new StorageError("unsupported", "there is no file system in it that could be checked", {
+      hint: "see what is there: unterbau inspect",
+    });
   }
   return chosen;
 }

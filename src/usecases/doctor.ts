@@ -26,17 +26,36 @@ export async function doctor(): Promise<DoctorDocument> {
   const items: DoctorItem[] = [];
   const program = (name: string, packageName: string, without: string, required: boolean): void => {
     const path = findProgram(name);
-    items.push({ name, ok: path !== null, detail: path ?? `not installed (package ${packageName})`, without, required });
+    items.push({
+      name,
+      ok: path !== null,
+      detail: path ?? `not installed (package ${packageName})`,
+      without,
+      required,
+    });
   };
   program("bwrap", "bubblewrap", "check, exec: no program can be run on a volume", true);
   program("unshare", "util-linux", "check, exec: no private mount", true);
   program("mount", "mount", "check, exec: no private mount", true);
   for (const c of allCheckers()) {
     const path = c.find();
-    const detail = path === null ? `not installed (package ${c.packageName})` : `${path}${c.version(path) ? `, ${c.version(path)}` : ""}`;
-    items.push({ name: c.name, ok: path !== null, detail, without: `check: its file systems are not checked`, required: c.name === "e2fsck" });
+    const detail =
+      path === null
+        ? `not installed (package ${c.packageName})`
+        : `${path}${c.version(path) ? `, ${c.version(path)}` : ""}`;
+    items.push({
+      name: c.name,
+      ok: path !== null,
+      detail,
+      without: `check: its file systems are not checked`,
+      required: c.name === "e2fsck",
+    });
   }
-  items.push(attempt("/dev/fuse", "check, exec: a volume cannot be shown as a file", () => accessSync("/dev/fuse", constants.R_OK + constants.W_OK)));
+  items.push(
+    attempt("/dev/fuse", "check, exec: a volume cannot be shown as a file", () =>
+      accessSync("/dev/fuse", constants.R_OK + constants.W_OK),
+    ),
+  );
   items.push(attempt("system calls (koffi)", "locks, check, exec: nothing works without it", () => void libc()));
   items.push(await privateMount());
   return { schema: "unterbau/doctor/1", items };
@@ -66,7 +85,13 @@ async function privateMount(): Promise<DoctorItem> {
       program: () => ["true"],
     });
     void child.fuseFd;
-    return { name, ok: true, detail: process.getuid?.() === 0 ? "works (as root)" : "works (in a user namespace)", without, required: true };
+    return {
+      name,
+      ok: true,
+      detail: process.getuid?.() === 0 ? "works (as root)" : "works (in a user namespace)",
+      without,
+      required: true,
+    };
   } catch (error) {
     return { name, ok: false, detail: describeError(error), without, required: true };
   }

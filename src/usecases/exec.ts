@@ -55,10 +55,15 @@ function toolArgv(command: readonly string[]): string[] {
     throw new StorageError("usage", "no tool was named", { hint: "put it behind --, for example: -- tune2fs -l {}" });
   }
   if (!rest.some((a) => a.includes("{}"))) {
-    throw new StorageError("usage", "the tool is not told which file to work on", { hint: "write {} where the file's name belongs: -- tune2fs -l {}" });
+    throw new StorageError("usage", "the tool is not told which file to work on", {
+      hint: "write {} where the file's name belongs: -- tune2fs -l {}",
+    });
   }
   const path = findProgram(tool);
-  if (path === null) throw new StorageError("usage", `there is no program called ${tool}`, { hint: "check its name, or install its package" });
+  if (path === null)
+    throw new StorageError("usage", `there is no program called ${tool}`, {
+      hint: "check its name, or install its package",
+    });
   return [path, ...rest];
 }
 
@@ -78,7 +83,19 @@ async function runTool(overlay: Overlay, argv: readonly string[], options: ExecO
   return result;
 }
 
-const SIGNALS: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGILL: 4, SIGABRT: 6, SIGBUS: 7, SIGFPE: 8, SIGKILL: 9, SIGSEGV: 11, SIGPIPE: 13, SIGTERM: 15 };
+const SIGNALS: Record<string, number> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
 
 function exitCodeOf(result: RunResult): number {
   return result.exitCode ?? 128 + (SIGNALS[result.signal ?? ""] ?? 0);

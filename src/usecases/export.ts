@@ -3,8 +3,8 @@ import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { Run } from "../host/run.ts";
 import { serveNbd } from "../nbd/server.ts";
-import { serveVisibleFile } from "./visible-file.ts";
 import { openForInspection, openForWriting, readableVolume, type SourceOptions } from "./sources.ts";
+import { serveVisibleFile } from "./visible-file.ts";
 
 export interface ExportOptions extends SourceOptions {
   readonly volume: string;
@@ -58,8 +58,8 @@ class Commits {
 
   commit(): Promise<void> {
     const next = this.#tail.then(async () => {
-      const { changedBytes } = await this.#run.commit();
-      this.changed ||= changedBytes > 0;
+      const { changed } = await this.#run.commit();
+      this.changed ||= changed;
     });
     this.#tail = next.catch(() => undefined);
     return next;

@@ -23,7 +23,10 @@ export async function readVolume(
   const start = options.offset ?? 0;
   const end = options.length === undefined ? device.size : start + options.length;
   if (start > device.size || end > device.size) {
-    throw new StorageError("range", `bytes ${start} to ${end} reach beyond the volume's ${device.size}`, { layer: "volume", offset: start });
+    throw new StorageError("range", `bytes ${start} to ${end} reach beyond the volume's ${device.size}`, {
+      layer: "volume",
+      offset: start,
+    });
   }
   for (let at = start; at < end; ) {
     const length = Math.min(CHUNK, end - at);

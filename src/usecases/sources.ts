@@ -59,13 +59,21 @@ async function recover(options: SourceOptions): Promise<void> {
   for (const finding of report.findings) options.note?.(`${finding.severity}: ${finding.message}`);
   for (const run of report.runs) {
     const about = `run ${run.run} (${run.verb} of ${run.sources.join(", ")}, ${run.started})`;
-    if (run.outcome === "rolled-back") options.note?.(`${about} had been cut off in the middle of its commit; it was taken back: the disk is as before that`);
-    else if (run.outcome === "undo-completed") options.note?.(`the undo of ${about} had been cut off; it is complete now`);
+    if (run.outcome === "rolled-back")
+      options.note?.(
+        `${about} had been cut off in the middle of its commit; it was taken back: the disk is as before that`,
+      );
+    else if (run.outcome === "undo-completed")
+      options.note?.(`the undo of ${about} had been cut off; it is complete now`);
     else if (run.outcome === "refused" || run.outcome === "blocked") {
-      throw new StorageError("locked", `${about} was cut off in the middle of its commit and cannot be taken back now: ${run.reason ?? "unknown"}`, {
-        layer: "undo-log",
-        hint: run.hint ?? `see: unterbau undo ${run.run}`,
-      });
+      throw new StorageError(
+        "locked",
+        `${about} was cut off in the middle of its commit and cannot be taken back now: ${run.reason ?? "unknown"}`,
+        {
+          layer: "undo-log",
+          hint: run.hint ?? `see: unterbau undo ${run.run}`,
+        },
+      );
     }
   }
 }
@@ -114,7 +122,11 @@ export async function openForInspection(options: SourceOptions): Promise<OpenedS
  * Opens sources for writing: exclusively locked, every change buffered until the run commits it through its undo log.
  * Disposal ends the run; what was not committed is forgotten.
  */
-export async function openForWriting(options: SourceOptions, verb: string, tools?: { readonly [name: string]: string }): Promise<WritableStack> {
+export async function openForWriting(
+  options: SourceOptions,
+  verb: string,
+  tools?: { readonly [name: string]: string },
+): Promise<WritableStack> {
   refuseGuestNames(options.sources);
   const nbd = options.sources.find(isNbd);
   if (nbd !== undefined) {
@@ -136,8 +148,14 @@ export async function openForWriting(options: SourceOptions, verb: string, tools
 }
 
 /** The stack over opened sources, with everything that must be closed after it in `cleanup`. */
-async function stackOver(sources: readonly StackSource[], writable: boolean, options: SourceOptions, cleanup: Cleanup): Promise<Stack> {
-  const detachedHeader: BlockDevice | undefined = options.header === undefined ? undefined : cleanup.use(await openLocal(options.header));
+async function stackOver(
+  sources: readonly StackSource[],
+  writable: boolean,
+  options: SourceOptions,
+  cleanup: Cleanup,
+): Promise<Stack> {
+  const detachedHeader: BlockDevice | undefined =
+    options.header === undefined ? undefined : cleanup.use(await openLocal(options.header));
   const stack = await openStack(sources, {
     writable,
     keys: options.keys,
@@ -160,10 +178,14 @@ export function readableVolume(stack: Stack, selector: string): Volume & { reado
   const volume = findVolume(stack.tree, selector);
   if (volume.device === null || !volume.readable) {
     const locked = volume.kind === "locked";
-    throw new StorageError(locked ? "key" : "unsupported", `${volume.selector} cannot be read: ${volume.reason ?? "it has no content"}`, {
-      layer: volume.node.kind,
-      hint: locked ? "give a key with --key-file, or run it in a terminal and type the passphrase" : undefined,
-    });
+    throw new StorageError(
+      locked ? "key" : "unsupported",
+      `${volume.selector} cannot be read: ${volume.reason ?? "it has no content"}`,
+      {
+        layer: volume.node.kind,
+        hint: locked ? "give a key with --key-file, or run it in a terminal and type the passphrase" : undefined,
+      },
+    );
   }
   return { ...volume, device: volume.device };
 }

@@ -13,7 +13,9 @@ export interface VisibleFileOptions {
 }
 
 /** Shows `device` as the file `path` until disposal or an unmount from outside (`closed`). The device is not disposed of. */
-export async function serveVisibleFile(options: VisibleFileOptions): Promise<{ readonly closed: Promise<void> } & AsyncDisposable> {
+export async function serveVisibleFile(
+  options: VisibleFileOptions,
+): Promise<{ readonly closed: Promise<void> } & AsyncDisposable> {
   const { device, path, readOnly, onFlush } = options;
   const mount = await mountVisibly(path, fileMode(readOnly), readOnly);
   const committing: BlockDevice = {

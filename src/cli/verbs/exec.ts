@@ -9,9 +9,17 @@ export async function run(sources: readonly string[], flags: ExecFlags, session:
   using keys = session.keys(flags);
   const { volume, command } = flags;
   const write = flags.write ?? false;
-  const result = await exec({ ...sourceOptions(sources, flags, keys, session), volume, command, write, force: flags.force ?? false });
+  const result = await exec({
+    ...sourceOptions(sources, flags, keys, session),
+    volume,
+    command,
+    write,
+    force: flags.force ?? false,
+  });
   if (result.run) {
-    note(`run ${result.run}: ${grouped(result.changedBytes)} bytes changed; take it back with  unterbau undo ${result.run}`);
+    note(
+      `run ${result.run}: ${grouped(result.changedBytes)} bytes changed; take it back with  unterbau undo ${result.run}`,
+    );
   } else if (result.changedBytes > 0) {
     const why = write ? `the tool ended with ${result.exitCode}; --force commits all the same` : "--write commits them";
     note(`${grouped(result.changedBytes)} bytes were changed on the overlay and are thrown away (${why})`);

@@ -1,10 +1,14 @@
 import { treeText } from "../../report/tree-text.ts";
 import { inspect, isIncomplete } from "../../usecases/inspect.ts";
+import type { SourceFlags } from "../options.ts";
 import { emit, emitJson, palette } from "../output.ts";
 import { type Session, sourceOptions } from "../session.ts";
-import type { SourceFlags } from "../options.ts";
 
-export async function run(sources: readonly string[], flags: SourceFlags & { long?: boolean }, session: Session): Promise<number> {
+export async function run(
+  sources: readonly string[],
+  flags: SourceFlags & { long?: boolean },
+  session: Session,
+): Promise<number> {
   using keys = session.keys(flags);
   const doc = await inspect(sourceOptions(sources, flags, keys, session));
   if (flags.json) await emitJson(doc);

@@ -14,7 +14,9 @@ export async function run(_sources: readonly string[], flags: PlainFlags): Promi
   if (doc.runs.length === 0) await emit("No run has changed anything yet.\n");
   for (const r of doc.runs) {
     const started = `${r.started.slice(0, 16).replace("T", " ")} UTC`;
-    await emit(`${p.bold(r.run)}  ${started}  ${r.verb.padEnd(6)}  ${r.status.padEnd(11)}  ${printable(r.sources.join(", "))}${summary(r)}\n`);
+    await emit(
+      `${p.bold(r.run)}  ${started}  ${r.verb.padEnd(6)}  ${r.status.padEnd(11)}  ${printable(r.sources.join(", "))}${summary(r)}\n`,
+    );
   }
   return 0;
 }

@@ -9,7 +9,8 @@ export async function run([id]: readonly string[], flags: UndoFlags): Promise<nu
     await emitJson({ schema: "unterbau/undo/1", run, sources });
     return 0;
   }
-  for (const s of sources) await emit(`${s.path}: as it was before run ${run} (${grouped(s.restoredBytes)} bytes restored)\n`);
+  for (const s of sources)
+    await emit(`${s.path}: as it was before run ${run} (${grouped(s.restoredBytes)} bytes restored)\n`);
   if (sources.length === 0) await emit(`run ${run}: there was nothing to take back\n`);
   return 0;
 }
