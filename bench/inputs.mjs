@@ -15,7 +15,8 @@ export function guest() {
     process.stderr.write(`making ${out.qcow2}: ${FILES} files ...\n`);
     for (let d = 0; d < FILES / PER_FOLDER; d++) {
       mkdirSync(`${files}/d${d}`, { recursive: true });
-      for (let f = 0; f < PER_FOLDER; f++) writeFileSync(`${files}/d${d}/f${f}`, f % 10 === 0 ? "x".repeat(9000) : "mail");
+      for (let f = 0; f < PER_FOLDER; f++)
+        writeFileSync(`${files}/d${d}/f${f}`, f % 10 === 0 ? "x".repeat(9000) : "mail");
     }
     const raw = `${WORK}/guest.raw`;
     const env = { ...process.env, SIZE: "16G", SWAP: "2G", LV: "8G", FILES: files };
@@ -38,8 +39,12 @@ export function guest() {
 /** Where lvroot begins on the virtual disk: partition start, plus LVM2's first extent (the whole LV is one run). */
 function lvPlace(qcow2) {
   const head = `${WORK}/head.raw`;
-  execFileSync("qemu-img", ["dd", "-f", "qcow2", "-O", "raw", `if=${qcow2}`, `of=${head}`, "bs=1M", "count=4"], { stdio: "ignore" });
-  const table = JSON.parse(execFileSync("sfdisk", ["--json", head], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
+  execFileSync("qemu-img", ["dd", "-f", "qcow2", "-O", "raw", `if=${qcow2}`, `of=${head}`, "bs=1M", "count=4"], {
+    stdio: "ignore",
+  });
+  const table = JSON.parse(
+    execFileSync("sfdisk", ["--json", head], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
+  );
   rmSync(head);
   const start = table.partitiontable.partitions[1].start * 512;
   // pvcreate's default alignment: the first extent lies 1 MiB into the volume (lvm.conf, default_data_alignment).

@@ -4,10 +4,15 @@ import { writeFileSync } from "node:fs";
 /** Wall seconds and peak memory (MiB) of a whole command, by GNU time. Throws when it ends with an unexpected code. */
 export function once(command, { codes = [0], env = {} } = {}) {
   const started = process.hrtime.bigint();
-  const run = spawnSync("/usr/bin/time", ["-f", "@@%M", ...command], { env: { ...process.env, ...env }, stdio: ["ignore", "ignore", "pipe"], maxBuffer: 1 << 28 });
+  const run = spawnSync("/usr/bin/time", ["-f", "@@%M", ...command], {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "ignore", "pipe"],
+    maxBuffer: 1 << 28,
+  });
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   const stderr = String(run.stderr);
-  if (!codes.includes(run.status)) throw new Error(`${command.join(" ")} ended with ${run.status}:\n${stderr.slice(-2000)}`);
+  if (!codes.includes(run.status))
+    throw new Error(`${command.join(" ")} ended with ${run.status}:\n${stderr.slice(-2000)}`);
   return { seconds, mib: Number(/@@(\d+)/.exec(stderr)?.[1] ?? Number.NaN) / 1024 };
 }
 

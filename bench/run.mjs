@@ -15,14 +15,28 @@ const CLI = ["node", "dist/cli.js"];
 const rows = [];
 const row = (work, peer, ours, theirs, target) => {
   const ratio = ours.seconds / theirs.seconds;
-  rows.push({ work, peer, ratio, target, oursSeconds: ours.seconds, peerSeconds: theirs.seconds, oursMiB: ours.mib, peerMiB: theirs.mib });
-  console.log(`${work.padEnd(46)} beside ${peer.padEnd(34)} ${ratio.toFixed(2).padStart(6)} x  (${ours.seconds.toFixed(3)} s / ${theirs.seconds.toFixed(3)} s, ${ours.mib.toFixed(0)} MiB)  ${target}`);
+  rows.push({
+    work,
+    peer,
+    ratio,
+    target,
+    oursSeconds: ours.seconds,
+    peerSeconds: theirs.seconds,
+    oursMiB: ours.mib,
+    peerMiB: theirs.mib,
+  });
+  console.log(
+    `${work.padEnd(46)} beside ${peer.padEnd(34)} ${ratio.toFixed(2).padStart(6)} x  (${ours.seconds.toFixed(3)} s / ${theirs.seconds.toFixed(3)} s, ${ours.mib.toFixed(0)} MiB)  ${target}`,
+  );
 };
 
 const input = guest();
 
 {
-  const [ours, theirs] = compare([() => once([...CLI, "inspect", input.qcow2]), () => once(["qemu-img", "info", input.qcow2])], 9);
+  const [ours, theirs] = compare(
+    [() => once([...CLI, "inspect", input.qcow2]), () => once(["qemu-img", "info", input.qcow2])],
+    9,
+  );
   row("inspect, 16 GiB qcow2 with LVM", "qemu-img info", ours, theirs, "target < 8");
 }
 {
@@ -40,7 +54,14 @@ for (const [state, before] of [
     row(`check, 8 GiB ext4, 100,000 files, ${state}`, "e2fsck -fn on the plain file", ours, theirs, "");
   }
   const chain = await handMadeChain(state === "cold" ? dropCaches : () => {});
-  if (chain) row(`check, 8 GiB ext4, 100,000 files, ${state}`, "qemu-nbd, nbdfuse, e2fsck -fn", chain.ours, chain.theirs, "target < 1");
+  if (chain)
+    row(
+      `check, 8 GiB ext4, 100,000 files, ${state}`,
+      "qemu-nbd, nbdfuse, e2fsck -fn",
+      chain.ours,
+      chain.theirs,
+      "target < 1",
+    );
 }
 
 mkdirSync("bench/results", { recursive: true });

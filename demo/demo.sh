@@ -25,7 +25,7 @@ unterbau() { node dist/cli.js "$@"; }
 
 say "A guest's disk, made by sfdisk, mkswap, lvm2 and mke2fs: 16 GiB, almost empty"
 i=0
-while [ $i -lt 400 ]; do
+while [ $i -lt 12 ]; do
   echo "Message $i: the invoice is attached." >"$work/files/home/anna/mail-$i.eml"
   i=$((i + 1))
 done

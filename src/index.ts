@@ -1,0 +1,27 @@
+/** The library: the use cases behind the command line, and the parts to build others from. */
+export { Cleanup } from "./core/cleanup.ts";
+export type { BlockDevice, Capabilities, Extent, ExtentKind, IoOptions } from "./core/device.ts";
+export { readBytes } from "./core/device.ts";
+export type { StorageErrorCode } from "./core/errors.ts";
+export { describeError, StorageError } from "./core/errors.ts";
+export { openFileDevice } from "./core/file-device.ts";
+export type { KeyProvider, KeyRequest, Layer, LayerDriver, OpenContext, Secret } from "./core/layer.ts";
+export { DEFAULT_LIMITS, type Limits } from "./core/limits.ts";
+export { memoryDevice } from "./core/memory-device.ts";
+export { Overlay } from "./core/overlay.ts";
+export { openNbd, parseNbdUri } from "./nbd/client.ts";
+export { serveNbd } from "./nbd/server.ts";
+export { PathGate } from "./stack/gate.ts";
+export { openStack, type Stack, type StackOptions, type StackSource } from "./stack/resolver.ts";
+export { findVolume } from "./stack/selectors.ts";
+export type { Tree, TreeNode, Volume } from "./stack/tree.ts";
+export { type CheckEvents, type CheckOptions, check } from "./usecases/check.ts";
+export { doctor } from "./usecases/doctor.ts";
+export type * from "./usecases/documents.ts";
+export { type ExecOptions, exec } from "./usecases/exec.ts";
+export { type ExportOptions, exportVolume } from "./usecases/export.ts";
+export { inspect } from "./usecases/inspect.ts";
+export { type ReadOptions, readVolume } from "./usecases/read.ts";
+export { runs } from "./usecases/runs.ts";
+export type { SourceOptions } from "./usecases/sources.ts";
+export { undoRun } from "./usecases/undo.ts";
