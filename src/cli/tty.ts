@@ -38,11 +38,13 @@ export async function askSecret(question: string): Promise<Uint8Array | null> {
         for (const byte of chunk) {
           if (byte === CTRL_C) {
             chunk.fill(0);
-            return finish(() => reject(new StorageError("cancelled", "cancelled")));
+            finish(() => reject(new StorageError("cancelled", "cancelled")));
+            return;
           }
           if (ENTER.includes(byte) || byte === CTRL_D) {
             chunk.fill(0);
-            return finish(() => resolve(Uint8Array.from(line.subarray(0, length))));
+            finish(() => resolve(Uint8Array.from(line.subarray(0, length))));
+            return;
           }
           if (BACKSPACE.includes(byte)) {
             // A UTF-8 character is erased whole: continuation bytes are 10xxxxxx.

@@ -34,9 +34,13 @@ export async function mountVisibly(path: string, mode: number, readOnly: boolean
   if (!existsSync(target)) writeFileSync(target, "", { mode: 0o600, flag: "wx" });
   const stat = statSync(target);
   if (!stat.isFile() || stat.size > 0) {
-    throw new StorageError("usage", `${path} is there already and not an empty file`, { hint: "name a file that does not exist yet" });
+    throw new StorageError("usage", `${path} is there already and not an empty file`, {
+      hint: "name a file that does not exist yet",
+    });
   }
-  const child = spawn("sh", ["-c", MOUNT, "sh", mode.toString(8), readOnly ? "ro" : "rw", target], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn("sh", ["-c", MOUNT, "sh", mode.toString(8), readOnly ? "ro" : "rw", target], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   let messages = "";
   child.stderr.on("data", (c: Buffer) => {
     messages += c.toString();
@@ -44,7 +48,9 @@ export async function mountVisibly(path: string, mode: number, readOnly: boolean
   await new Promise<void>((done, fail) => {
     child.stdout.once("data", () => done());
     child.once("error", fail);
-    child.once("close", () => fail(new StorageError("io", `cannot mount ${path}: ${messages.trim() || "mount failed"}`, { layer: "fuse" })));
+    child.once("close", () =>
+      fail(new StorageError("io", `cannot mount ${path}: ${messages.trim() || "mount failed"}`, { layer: "fuse" })),
+    );
   });
   const unmount = (): void => {
     spawnSync("umount", ["-i", "-l", target], { stdio: "ignore" });

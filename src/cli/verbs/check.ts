@@ -1,5 +1,6 @@
 import { StringDecoder } from "node:string_decoder";
 import { verdictLine, volumeHeading } from "../../report/check-text.ts";
+import { printableLines } from "../../report/units.ts";
 import { check } from "../../usecases/check.ts";
 import type { CheckFlags } from "../options.ts";
 import { emit, emitJson, palette } from "../output.ts";
@@ -28,7 +29,7 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
         if (!flags.json) say(`${volumeHeading(v, p)}\n`);
       },
       output: (chunk) => {
-        if (!flags.json) say(visible(decoder.write(Buffer.from(chunk))));
+        if (!flags.json) say(printableLines(decoder.write(Buffer.from(chunk))));
       },
       progress: (fraction) => progress?.update(fraction),
       done: (d) => {
@@ -43,13 +44,4 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
     await emit("\nNothing was written. To commit exactly these repairs: the same command with --repair\n");
   }
   return doc.exitCode;
-}
-
-/** A checker quotes names that a guest chose: what could move the cursor is made visible, line breaks and tabs stay. */
-function visible(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are exactly what is looked for
-  return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
 }
