@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeSync, closeSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -130,7 +130,10 @@ describe("bad input", () => {
       await new Promise((r) => held.once("exit", r));
     }
     const script = 'cat "$1" > /dev/null; qemu-io -f qcow2 -c "write 4M 512" "$2" >&2; echo $? >&2; true';
-    const r = await unterbau(["exec", image, "--volume", "lvg1/lvroot", "--write", "--", "sh", "-c", script, "sh", "{}", image], { env });
+    const r = await unterbau(
+      ["exec", image, "--volume", "lvg1/lvroot", "--write", "--", "sh", "-c", script, "sh", "{}", image],
+      { env },
+    );
     expect(r.stderr).toMatch(/Failed to get "write" lock|Could not open/);
   });
 
@@ -163,7 +166,10 @@ describe("bad input", () => {
     const pinned = { ...env, E2FSCK_TIME: "1800000000" };
     const outcomes = new Set<string>();
     for (let round = 0; round < 16; round++) {
-      const child = spawn(process.execPath, [CLI, "check", disk, "--repair"], { env: { ...process.env, ...pinned }, stdio: "ignore" });
+      const child = spawn(process.execPath, [CLI, "check", disk, "--repair"], {
+        env: { ...process.env, ...pinned },
+        stdio: "ignore",
+      });
       const timer = setTimeout(() => child.kill("SIGKILL"), 60 + round * 25);
       await new Promise((r) => child.once("exit", r));
       clearTimeout(timer);
@@ -172,7 +178,9 @@ describe("bad input", () => {
       const now = await sha256File(disk);
       outcomes.add(now === before ? "before" : "after");
       if (now !== before) {
-        const runs = JSON.parse((await unterbau(["runs", "--json"], { env })).stdout.toString()) as { runs: { run: string; status: string; sources: string[] }[] };
+        const runs = JSON.parse((await unterbau(["runs", "--json"], { env })).stdout.toString()) as {
+          runs: { run: string; status: string; sources: string[] }[];
+        };
         const last = runs.runs.filter((r) => r.sources.includes(disk) && r.status === "committed").at(-1)!;
         expect((await unterbau(["undo", last.run], { env })).code).toBe(0);
         expect(await sha256File(disk)).toBe(before);
@@ -185,10 +193,14 @@ describe("bad input", () => {
 
   it("two writers on one source: the second is refused", async () => {
     const disk = copyOf(qcow2, join(folder, "twice.qcow2"));
-    const first = spawn(process.execPath, [CLI, "exec", disk, "--volume", "lvg1/lvroot", "--write", "--", "sh", "-c", "echo up; cat", "sh", "{}"], {
-      env: { ...process.env, ...env },
-      stdio: ["pipe", "pipe", "ignore"],
-    });
+    const first = spawn(
+      process.execPath,
+      [CLI, "exec", disk, "--volume", "lvg1/lvroot", "--write", "--", "sh", "-c", "echo up; cat", "sh", "{}"],
+      {
+        env: { ...process.env, ...env },
+        stdio: ["pipe", "pipe", "ignore"],
+      },
+    );
     await new Promise((r) => first.stdout.once("data", r));
     const second = await unterbau(["check", disk, "--repair"], { env });
     first.stdin.end();

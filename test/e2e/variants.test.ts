@@ -4,7 +4,17 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CheckDocument, InspectDocument } from "../../src/usecases/documents.ts";
 import { must, run, unterbau } from "../helpers/cli.ts";
-import { cutOut, damage, type Guest, type Layout, makeGuest, sha256File, toLuks1, toLuks2, toQcow2 } from "../helpers/guest.ts";
+import {
+  cutOut,
+  damage,
+  type Guest,
+  type Layout,
+  makeGuest,
+  sha256File,
+  toLuks1,
+  toLuks2,
+  toQcow2,
+} from "../helpers/guest.ts";
 
 /** e2fsck writes the time of the check into the superblock; pinned, two runs give the same bytes. */
 const TIME = { E2FSCK_TIME: "1800000000", E2FSPROGS_FAKE_TIME: "1800000000" };
@@ -43,7 +53,11 @@ for (const { name, layout, wrap } of VARIANTS) {
       const repaired = join(folder, "repaired.ext4");
       cutOut(raw, guest.root.offset, guest.root.size, repaired);
       const r = await run("sh", ["-c", 'exec e2fsck -fy "$1" 2>&1', "sh", repaired], { env: TIME });
-      direct = { code: r.code, text: r.stdout.toString().replaceAll(repaired, "/disk"), sha: await sha256File(repaired) };
+      direct = {
+        code: r.code,
+        text: r.stdout.toString().replaceAll(repaired, "/disk"),
+        sha: await sha256File(repaired),
+      };
       disk = join(folder, `os43.${wrap}`);
       const key = join(folder, "key");
       if (wrap === "raw") disk = raw;
@@ -78,7 +92,22 @@ for (const { name, layout, wrap } of VARIANTS) {
 
     it("reads the volume's bytes", async () => {
       const out = join(folder, "read.raw");
-      await must("sh", ["-c", 'exec "$@" > "$OUT"', "sh", process.execPath, "dist/cli.js", "read", disk, ...keys, "--volume", guest.selector], { env: { OUT: out } });
+      await must(
+        "sh",
+        [
+          "-c",
+          'exec "$@" > "$OUT"',
+          "sh",
+          process.execPath,
+          "dist/cli.js",
+          "read",
+          disk,
+          ...keys,
+          "--volume",
+          guest.selector,
+        ],
+        { env: { OUT: out } },
+      );
       expect(await sha256File(out)).toBe(await sha256File(plain));
     });
 
@@ -95,7 +124,11 @@ for (const { name, layout, wrap } of VARIANTS) {
       expect(doc.exitCode).toBe(4);
       expect(doc.run).toBeNull();
       expect(doc.volumes).toHaveLength(1);
-      expect(doc.volumes[0]).toMatchObject({ selector: guest.selector, verdict: "would-repair", exitCode: direct.code });
+      expect(doc.volumes[0]).toMatchObject({
+        selector: guest.selector,
+        verdict: "would-repair",
+        exitCode: direct.code,
+      });
       expect(doc.volumes[0]!.log.trim()).toBe(direct.text.trim());
       expect(await sha256File(disk)).toBe(before);
     });
@@ -108,7 +141,22 @@ for (const { name, layout, wrap } of VARIANTS) {
       expect(doc.run).not.toBeNull();
       expect(await sha256File(disk)).not.toBe(before);
       const out = join(folder, "after.raw");
-      await must("sh", ["-c", 'exec "$@" > "$OUT"', "sh", process.execPath, "dist/cli.js", "read", disk, ...keys, "--volume", guest.selector], { env: { OUT: out } });
+      await must(
+        "sh",
+        [
+          "-c",
+          'exec "$@" > "$OUT"',
+          "sh",
+          process.execPath,
+          "dist/cli.js",
+          "read",
+          disk,
+          ...keys,
+          "--volume",
+          guest.selector,
+        ],
+        { env: { OUT: out } },
+      );
       expect(await sha256File(out)).toBe(direct.sha);
       if (wrap === "qcow2") {
         await must("qemu-img", ["check", disk]);

@@ -1,5 +1,17 @@
 import { createCipheriv, createHash } from "node:crypto";
-import { closeSync, copyFileSync, createReadStream, fstatSync, mkdirSync, openSync, readFileSync, readSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  createReadStream,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { must } from "./cli.ts";
 
@@ -22,11 +34,14 @@ export async function makeGuest(folder: string, layout: Layout, env: Record<stri
   const files = join(folder, "files");
   mkdirSync(join(files, "etc/deep/er"), { recursive: true });
   mkdirSync(join(files, "home"), { recursive: true });
-  for (let i = 0; i < 60; i++) writeFileSync(join(files, i % 2 ? "home" : "etc/deep", `file-${i}`), `content ${i}\n`.repeat(i * 7 + 1));
+  for (let i = 0; i < 60; i++)
+    writeFileSync(join(files, i % 2 ? "home" : "etc/deep", `file-${i}`), `content ${i}\n`.repeat(i * 7 + 1));
   writeFileSync(join(files, "etc/hostname"), "guest\n");
   const disks = layout === "mbr-lvm2" ? [join(folder, "a.raw"), join(folder, "b.raw")] : [join(folder, "guest.raw")];
   await must("sh", ["test/disks/make-guest.sh", layout, ...disks], { env: { ...SMALL, FILES: files, ...env } });
-  const table = JSON.parse(await must("sfdisk", ["--json", disks[0]!])) as { partitiontable: { partitions: { start: number; size: number }[] } };
+  const table = JSON.parse(await must("sfdisk", ["--json", disks[0]!])) as {
+    partitiontable: { partitions: { start: number; size: number }[] };
+  };
   const p2 = table.partitiontable.partitions[1]!;
   // pvcreate puts the first extent 1 MiB into the volume (lvm.conf, default_data_alignment); dumpe2fs proves that it is so.
   const shift = layout.includes("lvm") ? 1024 * 1024 : 0;
@@ -37,7 +52,12 @@ export async function makeGuest(folder: string, layout: Layout, env: Record<stri
 
 /** Wipes inodes and a bitmap with debugfs, so that e2fsck has something of each pass to do. Works on the raw disk. */
 export async function damage(disk: string, offset: number): Promise<void> {
-  const commands = ["clri /etc/deep", "clri /home/file-1", "set_inode_field /home/file-3 links_count 9", "freeb 900 30"];
+  const commands = [
+    "clri /etc/deep",
+    "clri /home/file-1",
+    "set_inode_field /home/file-3 links_count 9",
+    "freeb 900 30",
+  ];
   for (const c of commands) await must("debugfs", ["-w", "-R", c, `${disk}?offset=${offset}`]);
 }
 
@@ -76,10 +96,31 @@ export async function toLuks1(raw: string, luks: string, keyFile: string): Promi
   writeFileSync(keyFile, PASSPHRASE, { mode: 0o600 });
   writeFileSync(luks, "");
   truncateSync(luks, fileSize(raw) + 8 * 1024 * 1024);
-  const parameters = ["--type", "luks1", "--hash", "sha512", "--key-size", "512", "--cipher", "aes-xts-plain64", "--pbkdf-force-iterations", "1000"];
+  const parameters = [
+    "--type",
+    "luks1",
+    "--hash",
+    "sha512",
+    "--key-size",
+    "512",
+    "--cipher",
+    "aes-xts-plain64",
+    "--pbkdf-force-iterations",
+    "1000",
+  ];
   await must("cryptsetup", ["luksFormat", "-q", ...parameters, luks, keyFile]);
   const target = `driver=luks,key-secret=k,file.filename=${luks}`;
-  await must("qemu-img", ["convert", "-f", "raw", "-n", "--object", `secret,id=k,file=${keyFile}`, raw, "--target-image-opts", target]);
+  await must("qemu-img", [
+    "convert",
+    "-f",
+    "raw",
+    "-n",
+    "--object",
+    `secret,id=k,file=${keyFile}`,
+    raw,
+    "--target-image-opts",
+    target,
+  ]);
 }
 
 /**
@@ -91,10 +132,38 @@ export async function toLuks2(raw: string, luks: string, keyFile: string, sector
   const payload = 16 * 1024 * 1024;
   writeFileSync(luks, "");
   truncateSync(luks, fileSize(raw) + payload);
-  const cost = ["--pbkdf", "argon2id", "--pbkdf-memory", "4096", "--pbkdf-parallel", "2", "--pbkdf-force-iterations", "4"];
-  await must("cryptsetup", ["luksFormat", "-q", "--type", "luks2", ...cost, "--sector-size", String(sectorSize), luks, keyFile]);
+  const cost = [
+    "--pbkdf",
+    "argon2id",
+    "--pbkdf-memory",
+    "4096",
+    "--pbkdf-parallel",
+    "2",
+    "--pbkdf-force-iterations",
+    "4",
+  ];
+  await must("cryptsetup", [
+    "luksFormat",
+    "-q",
+    "--type",
+    "luks2",
+    ...cost,
+    "--sector-size",
+    String(sectorSize),
+    luks,
+    keyFile,
+  ]);
   const volumeKey = `${luks}.vk`;
-  await must("cryptsetup", ["luksDump", "-q", "--dump-volume-key", "--volume-key-file", volumeKey, "--key-file", keyFile, luks]);
+  await must("cryptsetup", [
+    "luksDump",
+    "-q",
+    "--dump-volume-key",
+    "--volume-key-file",
+    volumeKey,
+    "--key-file",
+    keyFile,
+    luks,
+  ]);
   const key = readFileSync(volumeKey);
   const from = openSync(raw, "r");
   const to = openSync(luks, "r+");
