@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from "commander";
-import { StorageError } from "../core/errors.ts";
+import { firstError, StorageError } from "../core/errors.ts";
 import {
   type CheckFlags,
   type ExecFlags,
@@ -50,7 +50,8 @@ function verb<F extends { debug?: boolean }>(
       exitCode = await (await load()).run(sources, flags, newSession(abort.signal));
     } catch (error) {
       reportError(error, flags.debug ?? false);
-      const code = error instanceof StorageError ? error.code : null;
+      const first = firstError(error);
+      const code = first instanceof StorageError ? first.code : null;
       exitCode =
         code === "usage" ? codes.usage : code === "cancelled" || abort.signal.aborted ? codes.cancelled : codes.failed;
     }

@@ -1,5 +1,5 @@
 import pc from "picocolors";
-import { describeError, StorageError } from "../core/errors.ts";
+import { describeError, firstError, StorageError } from "../core/errors.ts";
 import { type Palette, PLAIN } from "../report/tree-text.ts";
 import { printable } from "../report/units.ts";
 
@@ -29,7 +29,8 @@ export function note(text: string): void {
 }
 
 /** One line that says what, one that says what to do; the stack only with --debug. */
-export function reportError(error: unknown, debug: boolean): void {
+export function reportError(thrown: unknown, debug: boolean): void {
+  const error = firstError(thrown);
   const p = palette(process.stderr);
   note(`${p.red("unterbau:")} ${printable(describeError(error))}`);
   if (error instanceof StorageError && error.hint) note(`${p.yellow("hint:")} ${printable(error.hint)}`);

@@ -54,8 +54,19 @@ export class StorageError extends Error {
   }
 }
 
+/**
+ * The error that came first. When a block with `await using` fails and then its disposal fails too, the language wraps both, the later one
+ * outside (SuppressedError); what a person has to know is what began it.
+ */
+export function firstError(error: unknown): unknown {
+  let first = error;
+  while (first instanceof Error && first.name === "SuppressedError" && "suppressed" in first) first = first.suppressed;
+  return first;
+}
+
 /** `<what> (<layer> at <offset>)`, the one line that users see. */
-export function describeError(error: unknown): string {
+export function describeError(thrown: unknown): string {
+  const error = firstError(thrown);
   if (!(error instanceof StorageError)) return error instanceof Error ? error.message : String(error);
   if (error.layer === undefined) return error.message;
   return `${error.message} (${error.layer}${error.offset === undefined ? "" : ` at ${error.offset}`})`;

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { lstatSync, readlinkSync, realpathSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { StorageError } from "../core/errors.ts";
 import { findProgram } from "./find.ts";
 
@@ -68,7 +69,9 @@ export function requireBwrap(searchPath?: string, systemDirs?: readonly string[]
 export function checkerCage(bwrap: Bwrap, cage: CheckerCage): string[] {
   const [program, ...args] = cage.argv;
   if (program === undefined) throw new StorageError("usage", "no program to run");
-  const environment = ["--clearenv", "--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin", "--setenv", "LC_ALL", "C"];
+  // Called by its bare name, as a person would: programs put the name they were called by in front of their messages.
+  const path = `${dirname(program)}:/usr/sbin:/usr/bin:/sbin:/bin`;
+  const environment = ["--clearenv", "--setenv", "PATH", path, "--setenv", "LC_ALL", "C"];
   for (const name of PASSED_VARIABLES) {
     const value = cage.env[name];
     if (value !== undefined) environment.push("--setenv", name, value);
@@ -96,7 +99,7 @@ export function checkerCage(bwrap: Bwrap, cage: CheckerCage): string[] {
     "/",
     ...environment,
     "--",
-    program,
+    basename(program),
     ...args,
   ];
 }

@@ -208,7 +208,7 @@ async function openBacking(
     findings.push({
       severity: "error",
       code: "qcow2-backing-file",
-      message: `the backing file cannot be opened: ${describeError(error)}`,
+      message: `the backing file cannot be opened: ${describeError(error)}${error.hint ? `; ${error.hint}` : ""}`,
       layer: "qcow2",
     });
     return error;
