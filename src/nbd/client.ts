@@ -1,389 +1,252 @@
 import { connect, type Socket } from "node:net";
 import { checked } from "../core/checked.ts";
-import type { BlockDevice, Capabilities, Extent, ExtentKind } from "../core/device.ts";
-import { StorageError } from "../core/errors.ts";
-import { type Connected, handshake } from "./client-handshake.ts";
-import {
-  AllocationState,
-  CHUNK_HEADER_BYTES,
-  Chunk,
-  ChunkFlag,
-  Command,
-  encodeRequest,
-  TransmissionFlag as Flag,
-  MAX_PAYLOAD,
-  NbdError,
-  SIMPLE_REPLY_MAGIC,
-  STRUCTURED_REPLY_MAGIC,
-} from "./protocol.ts";
+import type { BlockDevice, Capabilities, Extent, ExtentKind, IoOptions } from "../core/device.ts";
+import { ioError, StorageError } from "../core/errors.ts";
+import { type Call, ClientConnection } from "./client-connection.ts";
+import { ClientHandshake, type ServerOffer } from "./client-handshake.ts";
+import { AllocationState, Command, CommandFlag, TransmissionFlag } from "./protocol.ts";
 import { connectionLost, SocketReader, SocketWriter } from "./socket-io.ts";
 
-/** Default for connecting, the handshake, and the longest silence while a request waits. */
-const TIMEOUT_MS = 30_000;
-/** Bytes of one READ or WRITE; larger requests are cut and go out together. */
-const PIECE = 1024 * 1024;
-/** Bytes of one range without payload; the protocol's length is a u32, and servers may limit it. */
-const STEP = 1024 * 1024 * 1024;
-/** READs of one request under way at the same time. */
-const PIPELINE = 8;
-
-export interface NbdAddress {
+export interface OpenNbdOptions {
   readonly socketPath: string;
+  /** Empty: the server's default export. */
   readonly exportName: string;
+  readonly writable?: boolean;
+  /** Milliseconds for connecting and the handshake. */
+  readonly timeoutMs?: number;
+  /** Milliseconds without a byte from the server, while it owes an answer, after which the connection is given up. */
+  readonly requestTimeoutMs?: number;
 }
 
-export interface NbdClientOptions extends NbdAddress {
-  /** Ask for a device that can be written; the export must allow it. Default: false. */
-  readonly writable?: boolean | undefined;
-  readonly timeoutMs?: number | undefined;
-}
+const TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 120_000;
+const CLOSE_GRACE_MS = 2_000;
+/** Reads and writes are cut into pieces of this many bytes, several of which are under way at a time. */
+const PIECE = 2 * 1024 * 1024;
+/** Bytes of one request to zero or discard, so that each is answered within the timeout. */
+const ZERO_PIECE = 128 * 1024 * 1024;
+const STATUS_PIECE = 1024 * 1024 * 1024;
 
-/** `nbd+unix:///EXPORT?socket=PATH` (the NBD URI specification, "NBD URI components"). Throws `usage`. */
-export function parseNbdUri(uri: string): NbdAddress {
-  const refuse = (what: string) =>
-    new StorageError("usage", `${uri}: ${what}`, {
-      layer: "nbd",
-      hint: "write nbd+unix:///EXPORT?socket=/path/to/socket",
-    });
-  let url: URL;
+/** Opens an export on a Unix socket. Errors: `io`, `usage` (no such export), `read-only`, `unsupported` (TLS, old servers, no flush). */
+export async function openNbd(options: OpenNbdOptions): Promise<BlockDevice> {
+  const socket = await connectTo(options);
+  const reader = new SocketReader(socket);
+  const writer = new SocketWriter(socket);
   try {
-    url = new URL(uri);
-  } catch {
-    throw refuse("this is no URI");
-  }
-  if (url.protocol !== "nbd+unix:") throw refuse("only nbd+unix is supported");
-  if (url.host !== "") throw refuse("three slashes are wanted");
-  const socketPath = url.searchParams.get("socket");
-  if (!socketPath) throw refuse("the socket's path is missing");
-  try {
-    return { socketPath, exportName: decodeURIComponent(url.pathname.replace(/^\//, "")) };
-  } catch {
-    throw refuse("the export's name is not encoded properly");
-  }
-}
-
-/**
- * Connects to an NBD server on a Unix socket: fixed newstyle with NBD_OPT_GO, structured replies and base:allocation where offered.
- * The server's end, silence or nonsense is an `io` error of every request under way and of all later ones.
- */
-export async function openNbd(options: NbdClientOptions): Promise<BlockDevice> {
-  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-  const socket = await connected(options.socketPath, timeoutMs);
-  const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
-  try {
-    const reader = new SocketReader(socket);
-    const writer = new SocketWriter(socket);
-    const agreed = await handshake(reader, writer, options.exportName);
-    clearTimeout(timer);
-    return checked(new NbdDevice(socket, reader, writer, agreed, options.writable ?? false, timeoutMs), "nbd");
+    const handshake = new ClientHandshake(reader, writer, options.exportName);
+    const offer = await within(options.timeoutMs ?? TIMEOUT_MS, socket, handshake.run());
+    const writable = options.writable ?? false;
+    if (writable) refuseUnwritable(offer);
+    const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+    const connection = new ClientConnection(socket, reader, writer, offer.structured, timeout);
+    return checked(new NbdDevice(connection, offer, writable), "nbd");
   } catch (error) {
-    clearTimeout(timer);
     socket.destroy();
     throw error;
   }
 }
 
-function connected(path: string, timeoutMs: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    const timer = setTimeout(() => socket.destroy(new Error("it does not answer")), timeoutMs);
-    socket.once("error", (error) => {
-      clearTimeout(timer);
-      reject(
-        new StorageError("io", `cannot connect to ${path}: ${error.message}`, {
-          layer: "nbd",
-          hint: "is an NBD server listening there?",
-          cause: error,
-        }),
-      );
+async function connectTo({ socketPath, timeoutMs = TIMEOUT_MS }: OpenNbdOptions): Promise<Socket> {
+  const socket = connect(socketPath);
+  try {
+    await within(
+      timeoutMs,
+      socket,
+      new Promise<void>((resolve, reject) => {
+        socket.once("connect", resolve);
+        socket.once("error", reject);
+      }),
+    );
+    return socket;
+  } catch (error) {
+    socket.on("error", () => undefined);
+    socket.destroy();
+    throw ioError(error, `cannot connect to ${socketPath}`, {
+      layer: "nbd",
+      hint: "check that the NBD server runs and that the path is its socket's",
     });
-    socket.once("connect", () => {
-      clearTimeout(timer);
-      socket.removeAllListeners("error");
-      socket.on("error", () => undefined);
-      resolve(socket);
-    });
-  });
+  }
 }
 
-interface Pending {
-  /** READ: where the data goes; bytes that no chunk has filled yet. */
-  readonly into: Uint8Array | null;
-  readonly offset: number;
-  left: number;
-  /** BLOCK_STATUS: what came. */
-  readonly extents: { length: number; state: number }[];
-  error: StorageError | null;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
+/** `work`, or `io` after that many milliseconds. */
+async function within<T>(milliseconds: number, socket: Socket, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(connectionLost(`no answer within ${milliseconds / 1000} s`));
+      socket.destroy();
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function refuseUnwritable({ flags }: ServerOffer): void {
+  if (flags & TransmissionFlag.READ_ONLY)
+    throw new StorageError("read-only", "the NBD server exports it for reading only", { layer: "nbd" });
+  if ((flags & (TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_FUA)) === 0)
+    throw new StorageError("unsupported", "the NBD server cannot make writes durable (neither flush nor FUA)", {
+      layer: "nbd",
+      feature: "NBD_FLAG_SEND_FLUSH",
+    });
 }
 
 class NbdDevice implements BlockDevice {
   readonly size: number;
   readonly caps: Capabilities;
-  readonly #socket: Socket;
-  readonly #reader: SocketReader;
-  readonly #writer: SocketWriter;
-  readonly #agreed: Connected;
-  readonly #timeoutMs: number;
-  readonly #pending = new Map<bigint, Pending>();
-  #cookie = 0n;
-  #dead: StorageError | null = null;
-  #sending: Promise<void> = Promise.resolve();
+  readonly #connection: ClientConnection;
+  readonly #offer: ServerOffer;
+  readonly #piece: number;
+  /** FUA on every write, where the server has no flush. */
+  readonly #flags: number;
 
-  constructor(
-    socket: Socket,
-    reader: SocketReader,
-    writer: SocketWriter,
-    agreed: Connected,
-    writable: boolean,
-    timeoutMs: number,
-  ) {
-    const may = (flag: number) => (agreed.flags & flag) !== 0;
-    if (writable && may(Flag.READ_ONLY))
-      throw new StorageError("read-only", "the export is read-only", { layer: "nbd" });
-    this.#socket = socket;
-    this.#reader = reader;
-    this.#writer = writer;
-    this.#agreed = agreed;
-    this.#timeoutMs = timeoutMs;
-    const alignment = agreed.minimumBlock;
-    this.size = agreed.size - (agreed.size % alignment);
+  constructor(connection: ClientConnection, offer: ServerOffer, writable: boolean) {
+    this.#connection = connection;
+    this.#offer = offer;
+    this.size = offer.size;
+    this.#piece = Math.min(PIECE, offer.maximumPayload);
+    this.#flags = this.#has(TransmissionFlag.SEND_FLUSH) ? 0 : CommandFlag.FUA;
     this.caps = {
       writable,
-      alignment,
+      alignment: offer.minimumBlock,
       sectorSize: 512,
-      optimalIo: PIECE,
-      extents: agreed.allocationId !== null,
-      zero: may(Flag.SEND_WRITE_ZEROES),
-      discard: may(Flag.SEND_TRIM),
+      optimalIo: offer.preferredBlock,
+      extents: offer.allocationId !== null,
+      zero: this.#has(TransmissionFlag.SEND_WRITE_ZEROES),
+      discard: this.#has(TransmissionFlag.SEND_TRIM),
     };
-    void this.#receive();
   }
 
-  async read(into: Uint8Array, offset: number): Promise<void> {
-    const piece = Math.min(PIECE, this.#agreed.maximumBlock);
-    const starts: number[] = [];
-    for (let at = 0; at < into.length; at += piece) starts.push(at);
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      for (let i = next++; i < starts.length; i = next++) {
-        const at = starts[i]!;
-        const part = into.subarray(at, Math.min(at + piece, into.length));
-        await this.#request(Command.READ, 0, offset + at, part.length, null, part);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(PIPELINE, starts.length) }, lane));
+  async read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    await this.#inPieces(into.length, this.#piece, options, (at, length) => ({
+      type: Command.READ,
+      offset: offset + at,
+      length,
+      into: into.subarray(at, at + length),
+    }));
   }
 
-  async write(from: Uint8Array, offset: number): Promise<void> {
-    const piece = Math.min(PIECE, this.#agreed.maximumBlock);
-    for (let at = 0; at < from.length; at += piece) {
-      // A copy: the socket may hold the bytes longer than the caller lends them.
-      const part = Buffer.from(from.subarray(at, Math.min(at + piece, from.length)));
-      await this.#request(Command.WRITE, 0, offset + at, part.length, part, null);
-    }
+  async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
+    await this.#inPieces(from.length, this.#piece, options, (at, length) => ({
+      type: Command.WRITE,
+      flags: this.#flags,
+      offset: offset + at,
+      length,
+      payload: from.subarray(at, at + length),
+    }));
   }
 
-  async zero(offset: number, length: number): Promise<void> {
+  async zero(offset: number, length: number, options?: IoOptions): Promise<void> {
     if (!this.caps.zero) {
-      const zeros = new Uint8Array(Math.min(PIECE, length));
-      for (let at = 0; at < length; at += PIECE) {
-        await this.write(zeros.subarray(0, Math.min(PIECE, length - at)), offset + at);
-      }
+      const zeros = new Uint8Array(Math.min(length, this.#piece));
+      for (let at = 0; at < length; at += zeros.length)
+        await this.write(zeros.subarray(0, Math.min(zeros.length, length - at)), offset + at, options);
       return;
     }
-    await this.#steps(Command.WRITE_ZEROES, offset, length);
+    await this.#inPieces(length, ZERO_PIECE, options, (at, part) => ({
+      type: Command.WRITE_ZEROES,
+      flags: this.#flags,
+      offset: offset + at,
+      length: part,
+    }));
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    if (this.caps.discard) await this.#steps(Command.TRIM, offset, length);
+    if (!this.caps.discard) return;
+    await this.#inPieces(length, ZERO_PIECE, undefined, (at, part) => ({
+      type: Command.TRIM,
+      offset: offset + at,
+      length: part,
+    }));
   }
 
-  async *extents(offset: number, length: number): AsyncIterable<Extent> {
+  async *extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
     const end = offset + length;
-    if (this.#agreed.allocationId === null) {
-      yield { offset, length, kind: "data" };
-      return;
-    }
     for (let at = offset; at < end; ) {
-      const found = await this.#request(Command.BLOCK_STATUS, 0, at, Math.min(STEP, end - at), null, null);
-      const before = at;
-      for (const e of found) {
-        // The last extent may reach beyond the request (NBD_REPLY_TYPE_BLOCK_STATUS).
-        const n = Math.min(e.length, end - at);
-        if (n <= 0) break;
-        yield { offset: at, length: n, kind: kindOf(e.state) };
-        at += n;
+      if (options?.signal?.aborted) throw cancelled();
+      const ask = Math.min(end - at, STATUS_PIECE);
+      if (!this.caps.extents) {
+        yield { offset: at, length: end - at, kind: "data" };
+        return;
       }
-      if (at === before) throw this.#nonsense("an empty block status");
+      const status = await this.#connection.call({ type: Command.BLOCK_STATUS, offset: at, length: ask });
+      const limit = at + ask;
+      for (const run of this.#descriptors(status)) {
+        if (at >= limit) break;
+        // The last descriptor may reach beyond what was asked.
+        const part = Math.min(run.length, limit - at);
+        yield { offset: at, length: part, kind: run.kind };
+        at += part;
+      }
     }
   }
 
   async flush(): Promise<void> {
-    if ((this.#agreed.flags & Flag.SEND_FLUSH) === 0) return;
-    await this.#request(Command.FLUSH, 0, 0, 0, null, null);
+    // Without flush every write carried FUA and is durable already.
+    if (this.#has(TransmissionFlag.SEND_FLUSH))
+      await this.#connection.call({ type: Command.FLUSH, offset: 0, length: 0 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#dead) return;
-    this.#dead = new StorageError("io", "the NBD connection is closed", { layer: "nbd" });
-    const header = encodeRequest({ flags: 0, type: Command.DISC, cookie: 0n, offset: 0n, length: 0 });
-    await this.#writer.send(header).catch(() => undefined);
-    this.#socket.end();
-    this.#socket.destroySoon();
+    await this.#connection.close(CLOSE_GRACE_MS);
   }
 
-  async #steps(type: number, offset: number, length: number): Promise<void> {
-    for (let at = 0; at < length; at += STEP) {
-      await this.#request(type, 0, offset + at, Math.min(STEP, length - at), null, null);
+  #has(flag: number): boolean {
+    return (this.#offer.flags & flag) !== 0;
+  }
+
+  #descriptors(status: Buffer): { length: number; kind: ExtentKind }[] {
+    if (status.readUInt32BE(0) !== this.#offer.allocationId) throw malformedStatus();
+    const runs: { length: number; kind: ExtentKind }[] = [];
+    for (let at = 4; at < status.length; at += 8) {
+      const length = status.readUInt32BE(at);
+      if (length === 0) throw malformedStatus();
+      runs.push({ length, kind: kindOf(status.readUInt32BE(at + 4)) });
     }
+    return runs;
   }
 
-  async #request(
-    type: number,
-    flags: number,
-    offset: number,
+  /**
+   * Makes one call per piece, several under way. Returns only when all are over, so that nothing touches the caller's buffer
+   * afterwards; throws the first failure.
+   */
+  async #inPieces(
     length: number,
-    payload: Uint8Array | null,
-    into: Uint8Array | null,
-  ): Promise<readonly { length: number; state: number }[]> {
-    if (this.#dead) throw this.#dead;
-    const cookie = ++this.#cookie;
-    const extents: Pending["extents"] = [];
-    const done = new Promise<void>((resolve, reject) => {
-      this.#pending.set(cookie, { into, offset, left: into?.length ?? 0, extents, error: null, resolve, reject });
-    });
-    done.catch(() => undefined);
-    const timer = setTimeout(() => this.#die(`no answer within ${this.#timeoutMs / 1000} s`), this.#timeoutMs);
-    try {
-      const header = encodeRequest({ flags, type, cookie, offset: BigInt(offset), length });
-      // Header and payload of one request stay together.
-      const send = this.#sending.then(() => this.#writer.send(header, ...(payload ? [payload] : [])));
-      this.#sending = send.catch(() => undefined);
-      await send;
-      await done;
-      return extents;
-    } finally {
-      clearTimeout(timer);
-      this.#pending.delete(cookie);
+    piece: number,
+    options: IoOptions | undefined,
+    callFor: (at: number, length: number) => Call,
+  ): Promise<void> {
+    const calls: Promise<unknown>[] = [];
+    let failure: unknown = null;
+    const AHEAD = 8;
+    for (let at = 0; at < length && failure === null; at += piece) {
+      if (options?.signal?.aborted) failure ??= cancelled();
+      else
+        calls.push(
+          this.#connection.call(callFor(at, Math.min(piece, length - at))).catch((error: unknown) => {
+            failure ??= error;
+          }),
+        );
+      if (calls.length >= AHEAD) await calls.shift();
     }
-  }
-
-  async #receive(): Promise<void> {
-    try {
-      for (;;) {
-        const magic = (await this.#reader.read(4)).readUInt32BE();
-        if (magic === SIMPLE_REPLY_MAGIC) await this.#simpleReply();
-        else if (magic === STRUCTURED_REPLY_MAGIC && this.#agreed.structured) await this.#chunk();
-        else throw this.#nonsense("a reply with a wrong magic");
-      }
-    } catch (error) {
-      this.#die(error instanceof Error ? error.message : String(error), error);
-    }
-  }
-
-  async #simpleReply(): Promise<void> {
-    const rest = await this.#reader.read(12);
-    const error = rest.readUInt32BE(0);
-    const cookie = rest.readBigUInt64BE(4);
-    const pending = this.#expect(cookie);
-    if (error !== 0) pending.error = refused(error, pending.offset, "");
-    else if (pending.into) {
-      if (this.#agreed.structured) throw this.#nonsense("a simple reply to a read");
-      await this.#reader.readInto(pending.into);
-      pending.left = 0;
-    }
-    this.#finish(cookie, pending);
-  }
-
-  async #chunk(): Promise<void> {
-    const rest = await this.#reader.read(CHUNK_HEADER_BYTES - 4);
-    const flags = rest.readUInt16BE(0);
-    const type = rest.readUInt16BE(2);
-    const cookie = rest.readBigUInt64BE(4);
-    const length = rest.readUInt32BE(12);
-    const pending = this.#expect(cookie);
-    if (length > MAX_PAYLOAD + 8) throw this.#nonsense("a chunk that is too long");
-    switch (type) {
-      case Chunk.NONE:
-        if (length !== 0) throw this.#nonsense("an empty chunk with content");
-        break;
-      case Chunk.OFFSET_DATA: {
-        if (length < 8) throw this.#nonsense("a short data chunk");
-        const at = (await this.#reader.read(8)).readBigUInt64BE();
-        await this.#reader.readInto(this.#target(pending, at, length - 8));
-        break;
-      }
-      case Chunk.OFFSET_HOLE: {
-        if (length !== 12) throw this.#nonsense("a hole chunk of a wrong length");
-        const body = await this.#reader.read(12);
-        this.#target(pending, body.readBigUInt64BE(0), body.readUInt32BE(8)).fill(0);
-        break;
-      }
-      case Chunk.BLOCK_STATUS: {
-        const body = await this.#reader.read(length);
-        if (length < 12 || (length - 4) % 8 !== 0) throw this.#nonsense("a block status of a wrong length");
-        if (body.readUInt32BE(0) !== this.#agreed.allocationId) break;
-        for (let at = 4; at < length; at += 8) {
-          pending.extents.push({ length: body.readUInt32BE(at), state: body.readUInt32BE(at + 4) });
-        }
-        break;
-      }
-      default: {
-        const body = await this.#reader.read(length);
-        // "Chunk types with the high bit set are errors": also those that are not known yet.
-        if (type < 0x8000) throw this.#nonsense(`a chunk of type ${type}`);
-        const text = length >= 6 ? body.toString("utf8", 6, Math.min(length, 6 + body.readUInt16BE(4))) : "";
-        pending.error ??= refused(length >= 4 ? body.readUInt32BE(0) : NbdError.EIO, pending.offset, text);
-      }
-    }
-    if ((flags & ChunkFlag.DONE) !== 0) this.#finish(cookie, pending);
-  }
-
-  #target(pending: Pending, at: bigint, length: number): Uint8Array {
-    const from = Number(at - BigInt(pending.offset));
-    const { into } = pending;
-    if (!into || from < 0 || length === 0 || from + length > into.length || length > pending.left) {
-      throw this.#nonsense("data that nobody asked for");
-    }
-    pending.left -= length;
-    return into.subarray(from, from + length);
-  }
-
-  #expect(cookie: bigint): Pending {
-    const pending = this.#pending.get(cookie);
-    if (!pending) throw this.#nonsense("a reply to no request");
-    return pending;
-  }
-
-  #finish(cookie: bigint, pending: Pending): void {
-    this.#pending.delete(cookie);
-    if (pending.error) pending.reject(pending.error);
-    else if (pending.left > 0) pending.reject(this.#nonsense("a read that was not answered whole"));
-    else pending.resolve();
-  }
-
-  #nonsense(what: string): StorageError {
-    return new StorageError("io", `the NBD server sent ${what}`, { layer: "nbd" });
-  }
-
-  #die(detail: string, cause?: unknown): void {
-    this.#dead ??= cause instanceof StorageError ? cause : connectionLost(detail);
-    for (const pending of this.#pending.values()) pending.reject(this.#dead);
-    this.#pending.clear();
-    this.#socket.destroy();
+    await Promise.all(calls);
+    if (failure !== null) throw failure;
   }
 }
 
-/** What reads as zeros is said by ZERO alone; a HOLE without it may read as anything. */
+/** A hole without the mark for zeros may read as anything: it is data. */
 function kindOf(state: number): ExtentKind {
   if ((state & AllocationState.ZERO) === 0) return "data";
-  return (state & AllocationState.HOLE) === 0 ? "zero" : "hole";
+  return state & AllocationState.HOLE ? "hole" : "zero";
 }
 
-function refused(value: number, offset: number, text: string): StorageError {
-  const name = Object.entries(NbdError).find(([, n]) => n === value)?.[0] ?? `error ${value}`;
-  const code = value === NbdError.EPERM ? "read-only" : value === NbdError.EINVAL ? "range" : "io";
-  return new StorageError(code, `the NBD server refuses: ${name}${text ? ` (${text})` : ""}`, { layer: "nbd", offset });
+function cancelled(): StorageError {
+  return new StorageError("cancelled", "cancelled", { layer: "nbd" });
+}
+
+function malformedStatus(): StorageError {
+  return new StorageError("io", "NBD: the server sends a malformed block status", { layer: "nbd" });
 }

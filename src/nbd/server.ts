@@ -1,131 +1,162 @@
 import { createServer, type Socket } from "node:net";
+import { isPowerOfTwo } from "../bytes/integers.ts";
 import type { BlockDevice } from "../core/device.ts";
+import { StorageError } from "../core/errors.ts";
 import { Executor, type Shared } from "./executor.ts";
 import { type Export, negotiate } from "./negotiation.ts";
-import { TransmissionFlag as Flag } from "./protocol.ts";
+import { MAX_PAYLOAD, MAX_STRING, TransmissionFlag } from "./protocol.ts";
 import { Session } from "./session.ts";
 import { SocketReader, SocketWriter } from "./socket-io.ts";
 import { listenPrivate } from "./unix-socket.ts";
 
-/** A client that has not finished its handshake by then is dropped. */
-const HANDSHAKE_MS = 10_000;
-const MAX_CONNECTIONS = 16;
-
-export interface NbdServerOptions {
-  /** Not disposed of. */
+export interface ServeNbdOptions {
+  /** Read through `checked()`. The server does not dispose of it. */
   readonly device: BlockDevice;
   readonly socketPath: string;
-  /** Clients may also ask for the empty name. Default: empty. */
-  readonly exportName?: string | undefined;
-  readonly description?: string | undefined;
+  /** The name under which it is listed; the empty name reaches it as well. Default: empty. */
+  readonly exportName?: string;
   readonly readOnly: boolean;
-  /** After the device's own flush, before a client's FLUSH or FUA is answered: makes it durable below. */
+  /** For NBD_INFO_DESCRIPTION. */
+  readonly description?: string | undefined;
+  /** Called after each `device.flush()` that a client asked for, before it is answered: a commit below. */
   readonly onFlush?: (() => Promise<void>) | undefined;
-  readonly maxConnections?: number | undefined;
+  /** Closes the server. */
+  readonly signal?: AbortSignal | undefined;
+  readonly maxConnections?: number;
+  /** Milliseconds that a client has for its handshake. */
+  readonly handshakeTimeoutMs?: number;
 }
 
 export interface NbdServer extends AsyncDisposable {
   readonly socketPath: string;
-  /** Resolves when the server has ended. */
+  /** Resolves once the server has ended and its socket is gone. */
   readonly closed: Promise<void>;
-  /** Takes no further clients and requests; what was received whole is carried out. The socket is removed. */
+  /** Takes no more clients and requests, finishes what was received, removes the socket. */
   close(): Promise<void>;
 }
 
+const MAX_CONNECTIONS = 16;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** What clients have to take their last replies when the server closes. */
+const CLOSING_MS = 5_000;
+const MIN_PREFERRED = 4096;
+
 /**
- * Serves one device over NBD (fixed newstyle, structured replies, base:allocation) on a Unix socket that only its owner can connect to.
- * Throws `usage` or `locked` when the path is taken, `io` when the socket cannot be made.
+ * Serves a device on a Unix socket (mode 0600): fixed newstyle, structured replies, `base:allocation`. Every client sees the
+ * same device without a cache between, so a flush on one connection covers what all of them have written.
  */
-export async function serveNbd(options: NbdServerOptions): Promise<NbdServer> {
-  const { device, readOnly, onFlush } = options;
-  const writable = !readOnly && device.caps.writable;
+export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
+  const { socketPath, signal } = options;
+  if (Buffer.byteLength(options.exportName ?? "") > MAX_STRING)
+    throw new StorageError("usage", `an export's name has at most ${MAX_STRING} bytes`, { layer: "nbd" });
+  if (signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "nbd" });
+  const shared = share(options);
+  const exported = describeExport(options, shared);
+  const clients = new Set<Client>();
+  let closing: Promise<void> | null = null;
+
+  const server = createServer((socket) => {
+    if (closing || clients.size >= (options.maxConnections ?? MAX_CONNECTIONS)) {
+      socket.destroy();
+      return;
+    }
+    const client = new Client(socket, shared, exported, options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
+    clients.add(client);
+    void client.done.then(() => clients.delete(client));
+  });
+  const unlink = await listenPrivate(server, socketPath);
+  const ended = new Promise<void>((resolve) => server.once("close", resolve));
+
+  const close = () => {
+    closing ??= (async () => {
+      signal?.removeEventListener("abort", onAbort);
+      unlink();
+      server.close();
+      for (const client of clients) client.stop();
+      await Promise.all([...clients].map((client) => client.finish()));
+      await ended;
+    })();
+    return closing;
+  };
+  const onAbort = () => void close();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  return { socketPath, closed: ended, close, [Symbol.asyncDispose]: close };
+}
+
+function share(options: ServeNbdOptions): Shared {
+  const { device } = options;
   let tail: Promise<unknown> = Promise.resolve();
-  const shared: Shared = {
+  return {
     device,
-    readOnly: !writable,
-    exclusively<T>(work: () => Promise<T>): Promise<T> {
+    readOnly: options.readOnly || !device.caps.writable,
+    exclusively(work) {
       const run = tail.then(work);
       tail = run.catch(() => undefined);
       return run;
     },
     async flush() {
       await device.flush();
-      await onFlush?.();
+      await options.onFlush?.();
     },
   };
-  const exported = exportOf(options, writable);
-  const running = new Set<Promise<void>>();
-  const clients = new Set<{ socket: Socket; session: Session | null }>();
-
-  const serve = async (socket: Socket): Promise<void> => {
-    const client: { socket: Socket; session: Session | null } = { socket, session: null };
-    clients.add(client);
-    const timer = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
-    try {
-      const reader = new SocketReader(socket);
-      const writer = new SocketWriter(socket);
-      const agreement = await negotiate(reader, writer, exported);
-      clearTimeout(timer);
-      if (!agreement) return;
-      client.session = new Session(socket, reader, new Executor(shared, writer), agreement);
-      await client.session.run();
-    } catch {
-      // A broken connection is the client's end, not the server's.
-    } finally {
-      clearTimeout(timer);
-      clients.delete(client);
-      socket.end();
-      socket.destroySoon();
-    }
-  };
-
-  const server = createServer((socket) => {
-    socket.on("error", () => undefined);
-    const work = serve(socket);
-    running.add(work);
-    void work.finally(() => running.delete(work));
-  });
-  server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
-  const removeSocket = await listenPrivate(server, options.socketPath);
-  const closed = new Promise<void>((resolve) => {
-    server.once("close", () => resolve());
-  });
-
-  let closing: Promise<void> | null = null;
-  const close = (): Promise<void> => {
-    closing ??= (async () => {
-      server.close();
-      removeSocket();
-      for (const { socket, session } of clients) {
-        session?.stop();
-        if (session === null) socket.destroy();
-        // Ends the wait for the next request; what was received whole is still carried out and answered.
-        else socket.emit("end");
-      }
-      await Promise.all(running);
-      await tail;
-      await closed;
-    })();
-    return closing;
-  };
-  return { socketPath: options.socketPath, closed, close, [Symbol.asyncDispose]: close };
 }
 
-function exportOf(options: NbdServerOptions, writable: boolean): Export {
-  const { device } = options;
-  // Every flush covers what all clients wrote before it: they share one device, so several connections are safe.
-  let flags = Flag.HAS_FLAGS | Flag.SEND_FLUSH | Flag.CAN_MULTI_CONN;
-  if (writable) {
-    flags |= Flag.SEND_FUA | Flag.SEND_TRIM | Flag.SEND_WRITE_ZEROES | Flag.SEND_FAST_ZERO;
-  } else {
-    flags |= Flag.READ_ONLY;
-  }
+function describeExport(options: ServeNbdOptions, shared: Shared): Export {
+  const { caps, size } = shared.device;
+  const T = TransmissionFlag;
+  const writing = T.SEND_FLUSH | T.SEND_FUA | T.SEND_TRIM | T.SEND_WRITE_ZEROES | T.SEND_FAST_ZERO;
+  const preferred = Math.min(Math.max(caps.optimalIo, MIN_PREFERRED), MAX_PAYLOAD);
   return {
     name: options.exportName ?? "",
     description: options.description ?? null,
-    size: device.size,
-    flags,
-    structuredFlags: Flag.SEND_DF,
-    preferredBlock: Math.max(4096, Math.min(device.caps.optimalIo, 1024 * 1024)),
+    size,
+    flags: T.HAS_FLAGS | T.CAN_MULTI_CONN | (shared.readOnly ? T.READ_ONLY : writing),
+    structuredFlags: T.SEND_DF,
+    preferredBlock: isPowerOfTwo(preferred) ? preferred : MIN_PREFERRED,
   };
+}
+
+/** One connection from its first byte to its end. */
+class Client {
+  /** Never rejects. */
+  readonly done: Promise<void>;
+  readonly #socket: Socket;
+  #session: Session | null = null;
+  #stopped = false;
+
+  constructor(socket: Socket, shared: Shared, exported: Export, handshakeTimeoutMs: number) {
+    this.#socket = socket;
+    this.done = this.#run(shared, exported, handshakeTimeoutMs).catch(() => undefined);
+  }
+
+  /** Ends the handshake at once, and the transmission after what was received. */
+  stop(): void {
+    this.#stopped = true;
+    if (this.#session) this.#session.stop();
+    else this.#socket.destroy();
+  }
+
+  /** Waits for the end, but not for ever on a client that does not read. */
+  async finish(): Promise<void> {
+    const timer = setTimeout(() => this.#socket.destroy(), CLOSING_MS);
+    await this.done;
+    clearTimeout(timer);
+  }
+
+  async #run(shared: Shared, exported: Export, handshakeTimeoutMs: number): Promise<void> {
+    const socket = this.#socket;
+    const reader = new SocketReader(socket);
+    const writer = new SocketWriter(socket);
+    const timer = setTimeout(() => socket.destroy(), handshakeTimeoutMs);
+    try {
+      const agreement = await negotiate(reader, writer, exported);
+      clearTimeout(timer);
+      if (!agreement || this.#stopped) return;
+      this.#session = new Session(reader, new Executor(shared, writer), agreement);
+      await this.#session.run();
+    } finally {
+      clearTimeout(timer);
+      socket.destroySoon();
+    }
+  }
 }

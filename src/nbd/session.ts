@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import type { Executor } from "./executor.ts";
 import type { Agreement } from "./negotiation.ts";
 import { Command, decodeRequest, MAX_PAYLOAD, REQUEST_BYTES, type Request } from "./protocol.ts";
@@ -20,18 +19,19 @@ interface Waiting {
  * received whole is carried out first.
  */
 export class Session {
-  readonly #socket: Socket;
   readonly #reader: SocketReader;
   readonly #executor: Executor;
   readonly #agreement: Agreement;
   readonly #queue: Waiting[] = [];
   #bytes = 0;
   #ended = false;
+  /** The client is gone: replies would go nowhere. */
+  #lost = false;
+  #stopped: (() => void) | null = null;
   #wakeWorker: (() => void) | null = null;
   #wakeReader: (() => void) | null = null;
 
-  constructor(socket: Socket, reader: SocketReader, executor: Executor, agreement: Agreement) {
-    this.#socket = socket;
+  constructor(reader: SocketReader, executor: Executor, agreement: Agreement) {
     this.#reader = reader;
     this.#executor = executor;
     this.#agreement = agreement;
@@ -39,17 +39,22 @@ export class Session {
 
   async run(): Promise<void> {
     const work = this.#work();
-    try {
-      await this.#receive();
-    } finally {
-      this.stop();
-      await work;
-    }
+    const stopped = new Promise<void>((resolve) => {
+      this.#stopped = resolve;
+    });
+    // Left behind by stop(), it ends with the socket, which the caller closes next.
+    const received = this.#receive().catch(() => {
+      this.#lost = true;
+    });
+    if (!this.#ended) await Promise.race([received, stopped]);
+    this.stop();
+    await work;
   }
 
   /** Takes no further requests. The one that is being received is dropped. */
   stop(): void {
     this.#ended = true;
+    this.#stopped?.();
     this.#wakeWorker?.();
     this.#wakeReader?.();
   }
@@ -92,12 +97,11 @@ export class Session {
         });
         continue;
       }
-      try {
-        await this.#executor.execute(next.request, next.payload, this.#agreement);
-      } catch {
-        // Only sending throws; what is still queued is carried out all the same, its replies go nowhere.
-        this.#socket.destroy();
-      }
+      // What a lost client asked to change is changed all the same: it was received whole.
+      if (!this.#lost || next.payload)
+        await this.#executor.execute(next.request, next.payload, this.#agreement).catch(() => {
+          this.#lost = true;
+        });
       this.#queue.shift();
       this.#bytes -= next.payload?.length ?? 0;
       this.#wakeReader?.();
