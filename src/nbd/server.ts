@@ -85,16 +85,18 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
 
 function share(options: ServeNbdOptions): Shared {
   const { device } = options;
+  const readOnly = options.readOnly || !device.caps.writable;
   let tail: Promise<unknown> = Promise.resolve();
   return {
     device,
-    readOnly: options.readOnly || !device.caps.writable,
+    readOnly,
     exclusively(work) {
       const run = tail.then(work);
       tail = run.catch(() => undefined);
       return run;
     },
     async flush() {
+      if (readOnly) return;
       await device.flush();
       await options.onFlush?.();
     },
@@ -104,13 +106,13 @@ function share(options: ServeNbdOptions): Shared {
 function describeExport(options: ServeNbdOptions, shared: Shared): Export {
   const { caps, size } = shared.device;
   const T = TransmissionFlag;
-  const writing = T.SEND_FLUSH | T.SEND_FUA | T.SEND_TRIM | T.SEND_WRITE_ZEROES | T.SEND_FAST_ZERO;
+  const writing = T.SEND_FUA | T.SEND_TRIM | T.SEND_WRITE_ZEROES | T.SEND_FAST_ZERO;
   const preferred = Math.min(Math.max(caps.optimalIo, MIN_PREFERRED), MAX_PAYLOAD);
   return {
     name: options.exportName ?? "",
     description: options.description ?? null,
     size,
-    flags: T.HAS_FLAGS | T.CAN_MULTI_CONN | (shared.readOnly ? T.READ_ONLY : writing),
+    flags: T.HAS_FLAGS | T.SEND_FLUSH | T.CAN_MULTI_CONN | (shared.readOnly ? T.READ_ONLY : writing),
     structuredFlags: T.SEND_DF,
     preferredBlock: isPowerOfTwo(preferred) ? preferred : MIN_PREFERRED,
   };

@@ -15,13 +15,7 @@ export function parseNbdUri(uri: string): NbdAddress {
   const parts = /^([a-z+]+):\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?(?:#.*)?$/i.exec(uri);
   if (!parts) throw usage(`${uri} is not an NBD URI`);
   const [, scheme, authority, path, query] = parts;
-  if (scheme!.toLowerCase() !== "nbd+unix") {
-    throw new StorageError("unsupported", `${scheme}: is not supported for NBD`, {
-      layer: "nbd",
-      feature: scheme!.toLowerCase(),
-      hint: HINT,
-    });
-  }
+  if (scheme!.toLowerCase() !== "nbd+unix") throw usage(`${uri}: of the NBD schemes only nbd+unix is supported`);
   if (authority !== "") throw usage(`${uri} names a host, which nbd+unix does not have`);
   const sockets = (query ?? "").split("&").filter((part) => part.startsWith("socket="));
   if (sockets.length !== 1) throw usage(`${uri} must say socket=PATH once`);
