@@ -19,7 +19,7 @@ export function guest() {
         writeFileSync(`${files}/d${d}/f${f}`, f % 10 === 0 ? "x".repeat(9000) : "mail");
     }
     const raw = `${WORK}/guest.raw`;
-    const env = { ...process.env, SIZE: "16G", SWAP: "2G", LV: "8G", FILES: files };
+    const env = { ...process.env, SIZE: "16G", SWAP: "2G", LV: "8G", FILES: files, KERNEL: "1" };
     execFileSync("sh", ["test/disks/make-guest.sh", "mbr-lvm", raw], { env, stdio: "inherit" });
     execFileSync("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, `${out.qcow2}.part`]);
     renameSync(`${out.qcow2}.part`, out.qcow2);

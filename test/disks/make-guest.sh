@@ -6,7 +6,7 @@
 # LAYOUT  mbr-ext4   p1 swap, p2 ext4                      gpt-ext4   the same in a GPT
 #         mbr-lvm    p1 swap, p2 (8e) the PV of $VG with lvroot (ext4)     gpt-lvm    the same in a GPT
 #         mbr-lvm2   the same, $VG over p2 of DISK and all of DISK2; lvroot begins on DISK2 and ends on DISK
-# Environment: SIZE (of each disk, default 256M), SWAP (32M), LV (128M), VG (lvg1), FILES (a folder to copy in), DISKID (of the MBR).
+# Environment: SIZE (of each disk, default 256M), SWAP (32M), LV (128M), VG (lvg1), FILES (a folder to copy in), KERNEL (1: by mounting), DISKID (of the MBR).
 set -eu
 layout=$1 disk=$2 disk2=${3:-}
 size=${SIZE:-256M} swap=${SWAP:-32M} lv=${LV:-128M} vg=${VG:-lvg1} files=${FILES:-}
@@ -46,8 +46,21 @@ detach "$loop"
 set -- $(part 2)
 p2_start=$1 p2_size=$2
 
-fill() { # DEVICE
-  if [ -n "$files" ]; then mke2fs -q -F -t ext4 -L root -d "$files" "$1"; else mke2fs -q -F -t ext4 -L root "$1"; fi
+fill() { # DEVICE: with KERNEL=1 the files are copied by the kernel's own ext4, so they lie as on a disk in use
+  if [ -n "$files" ] && [ -n "${KERNEL:-}" ]; then
+    mke2fs -q -F -t ext4 -L root "$1"
+    mnt=$(mktemp -d)
+    mount "$1" "$mnt"
+    cp -a "$files/." "$mnt"
+    umount "$mnt"
+    rmdir "$mnt"
+    # lost+found and the like settled, so that a check finds nothing to write
+    e2fsck -fyD "$1" >/dev/null || [ $? -eq 1 ]
+  elif [ -n "$files" ]; then
+    mke2fs -q -F -t ext4 -L root -d "$files" "$1"
+  else
+    mke2fs -q -F -t ext4 -L root "$1"
+  fi
 }
 
 case $layout in
