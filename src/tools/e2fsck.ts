@@ -78,9 +78,13 @@ function has(code: number, bit: number): boolean {
   return (code & bit) !== 0;
 }
 
-/** A check went through to its end: all passes named (fix, look), or the final count of files (preen names no passes). */
+/**
+ * A check went through to its end: it printed its count of files, which comes last (show_stats in e2fsck/unix.c; the second
+ * form where /etc/e2fsck.conf asks for verbose reports). Preening names no passes.
+ */
 function complete(o: Outcome): boolean {
-  return o.mode === "preen" ? /: \d+\/\d+ files \(/.test(o.output) : /^Pass 5: /m.test(o.output);
+  const counted = /: \d+\/\d+ files \(\d|^ *\d+ inodes used \(\d/m.test(o.output);
+  return counted && (o.mode === "preen" || /^Pass 5: /m.test(o.output));
 }
 
 /** The named features, "" when they are not named, null when that is not the trouble (e2fsck/unix.c, lib/ext2fs/openfs.c). */
