@@ -16,8 +16,12 @@ import { connectionLost, type SocketReader, type SocketWriter } from "./socket-i
 
 /** Requests under way; qemu-nbd itself takes 16 at a time. */
 const IN_FLIGHT = 16;
-/** An error or status chunk is small; a server that announces more is lying. */
-const MAX_CHUNK_BODY = 1024 * 1024;
+/** An error chunk is small; a server that announces more is lying. */
+const MAX_CHUNK_BODY = 64 * 1024;
+/** A block status has at most 2^20 runs in nbdkit (server/extents.c, MAX_EXTENTS), 2^17 in qemu-nbd (NBD_MAX_BLOCK_STATUS_EXTENTS). */
+const MAX_STATUS_BODY = 4 + 8 * 1024 * 1024;
+/** Chunks of one reply that carry neither bytes nor its end, so that a server cannot answer for ever. */
+const MAX_ERROR_CHUNKS = 1024;
 
 export interface Call {
   readonly type: number;
@@ -35,6 +39,7 @@ interface Pending extends Call {
   /** Words of block status descriptors. */
   status: Buffer | null;
   failure: StorageError | null;
+  errors: number;
   settle(error: StorageError | null): void;
 }
 
@@ -47,6 +52,8 @@ export class ClientConnection {
   readonly #reader: SocketReader;
   readonly #writer: SocketWriter;
   readonly #structured: boolean;
+  readonly #timeoutMs: number;
+  #timer: NodeJS.Timeout | null = null;
   readonly #pending = new Map<bigint, Pending>();
   readonly #waiting: (() => void)[] = [];
   #active = 0;
@@ -60,9 +67,7 @@ export class ClientConnection {
     this.#reader = reader;
     this.#writer = writer;
     this.#structured = structured;
-    socket.setTimeout(timeoutMs, () => {
-      if (this.#pending.size > 0) this.#fail(connectionLost(`no answer for ${timeoutMs / 1000} s`));
-    });
+    this.#timeoutMs = timeoutMs;
     void this.#receive();
   }
 
@@ -106,6 +111,7 @@ export class ClientConnection {
         coverage: call.into ? new ReadCoverage(call.offset, call.length) : null,
         status: null,
         failure: null,
+        errors: 0,
         settle: (error) => {
           this.#pending.delete(cookie);
           if (error) reject(error);
@@ -119,11 +125,25 @@ export class ClientConnection {
       this.#sending = this.#sending
         .then(() => (this.#dead ? undefined : this.#writer.send(...parts)))
         .catch((error: StorageError) => this.#fail(error));
+      this.#watch();
     });
+  }
+
+  /** Gives the connection up when, while an answer is owed, not a byte has moved in either direction for the whole time. */
+  #watch(): void {
+    const moved = () => this.#socket.bytesRead + this.#socket.bytesWritten;
+    const before = moved();
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      if (this.#pending.size === 0) return;
+      if (moved() === before) this.#fail(connectionLost(`no answer for ${this.#timeoutMs / 1000} s`));
+      else this.#watch();
+    }, this.#timeoutMs).unref();
   }
 
   #fail(error: StorageError): void {
     this.#dead ??= error;
+    if (this.#timer) clearTimeout(this.#timer);
     this.#socket.destroy();
     for (const pending of [...this.#pending.values()]) pending.settle(this.#dead);
   }
@@ -146,8 +166,13 @@ export class ClientConnection {
     if (magic !== STRUCTURED_REPLY_MAGIC || !this.#structured)
       throw protocolError("the server sends a malformed reply");
     const length = (await this.#reader.read(4)).readUInt32BE();
-    await this.#chunk(pending, start.readUInt16BE(6), length);
-    if ((start.readUInt16BE(4) & ChunkFlag.DONE) === 0) return;
+    const type = start.readUInt16BE(6);
+    await this.#chunk(pending, type, length);
+    if ((start.readUInt16BE(4) & ChunkFlag.DONE) === 0) {
+      // "MUST always be used with the NBD_REPLY_FLAG_DONE bit set".
+      if (type === Chunk.NONE) throw protocolError("an empty chunk that does not end its reply");
+      return;
+    }
     if (pending.failure) return pending.settle(pending.failure);
     if (pending.coverage && !pending.coverage.complete()) throw protocolError("the server left out a part of a read");
     if (pending.type === Command.BLOCK_STATUS && !pending.status) throw protocolError("a block status without content");
@@ -168,14 +193,21 @@ export class ClientConnection {
       const part = this.#place(pending, at, length - 8);
       return this.#reader.readInto(part);
     }
-    if (length > MAX_CHUNK_BODY) throw protocolError(`the server announces a chunk of ${length} bytes`);
+    if (length > (type === Chunk.BLOCK_STATUS ? MAX_STATUS_BODY : MAX_CHUNK_BODY))
+      throw protocolError(`the server announces a chunk of ${length} bytes`);
     const body = await this.#reader.read(length);
     if (type === Chunk.NONE && length === 0) return;
     if (type === Chunk.OFFSET_HOLE && pending.into && length === 12) {
       this.#place(pending, body.readBigUInt64BE(0), body.readUInt32BE(8)).fill(0);
-    } else if (type === Chunk.BLOCK_STATUS && pending.type === Command.BLOCK_STATUS && isStatus(body)) {
+    } else if (
+      type === Chunk.BLOCK_STATUS &&
+      pending.type === Command.BLOCK_STATUS &&
+      !pending.status &&
+      isStatus(body)
+    ) {
       pending.status = body;
     } else if (type >= 0x8000 && length >= 6 && body.readUInt32BE(0) !== 0) {
+      if (++pending.errors > MAX_ERROR_CHUNKS) throw protocolError("the server sends errors without end");
       const text = body.toString("utf8", 6, 6 + Math.min(body.readUInt16BE(4), length - 6));
       pending.failure ??= serverError(body.readUInt32BE(0), text, pending);
     } else {

@@ -31,9 +31,9 @@ function errorValue(error: unknown): number {
       return NbdError.EPERM;
     case "range":
     case "usage":
-      return NbdError.EINVAL;
+    // "ENOTSUP ... SHOULD NOT [be used] except in response to NBD_CMD_WRITE_ZEROES with NBD_CMD_FLAG_FAST_ZERO".
     case "unsupported":
-      return NbdError.ENOTSUP;
+      return NbdError.EINVAL;
     case "cancelled":
       return NbdError.ESHUTDOWN;
     default:

@@ -25,6 +25,8 @@ export interface ServeNbdOptions {
   readonly maxConnections?: number;
   /** Milliseconds that a client has for its handshake. */
   readonly handshakeTimeoutMs?: number;
+  /** Milliseconds that clients have to take their last replies when the server closes. */
+  readonly closingTimeoutMs?: number;
 }
 
 export interface NbdServer extends AsyncDisposable {
@@ -37,8 +39,7 @@ export interface NbdServer extends AsyncDisposable {
 
 const MAX_CONNECTIONS = 16;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** What clients have to take their last replies when the server closes. */
-const CLOSING_MS = 5_000;
+const CLOSING_TIMEOUT_MS = 5_000;
 const MIN_PREFERRED = 4096;
 
 /**
@@ -65,6 +66,8 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
     void client.done.then(() => clients.delete(client));
   });
   const unlink = await listenPrivate(server, socketPath);
+  // A connection that cannot be accepted (EMFILE) is that client's trouble; without a listener it would end the process.
+  server.on("error", () => undefined);
   const ended = new Promise<void>((resolve) => server.once("close", resolve));
 
   const close = () => {
@@ -73,7 +76,7 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
       unlink();
       server.close();
       for (const client of clients) client.stop();
-      await Promise.all([...clients].map((client) => client.finish()));
+      await Promise.all([...clients].map((client) => client.finish(options.closingTimeoutMs ?? CLOSING_TIMEOUT_MS)));
       await ended;
     })();
     return closing;
@@ -139,8 +142,8 @@ class Client {
   }
 
   /** Waits for the end, but not for ever on a client that does not read. */
-  async finish(): Promise<void> {
-    const timer = setTimeout(() => this.#socket.destroy(), CLOSING_MS);
+  async finish(timeoutMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#socket.destroy(), timeoutMs);
     await this.done;
     clearTimeout(timer);
   }

@@ -7,6 +7,9 @@ import type { SocketReader } from "./socket-io.ts";
 const MAX_WAITING = 64;
 const MAX_WAITING_BYTES = 2 * MAX_PAYLOAD;
 
+/** Commands that only have a reply. */
+const READING: ReadonlySet<number> = new Set([Command.READ, Command.BLOCK_STATUS]);
+
 interface Waiting {
   readonly request: Request;
   /** What a write brought; null when it was longer than allowed and thrown away. */
@@ -97,8 +100,8 @@ export class Session {
         });
         continue;
       }
-      // What a lost client asked to change is changed all the same: it was received whole.
-      if (!this.#lost || next.payload)
+      // What a lost client asked to change is changed all the same, in its order: it was received whole.
+      if (!this.#lost || !READING.has(next.request.type))
         await this.#executor.execute(next.request, next.payload, this.#agreement).catch(() => {
           this.#lost = true;
         });
