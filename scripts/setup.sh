@@ -58,7 +58,9 @@ node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.ex
 # npm ci only when the lock file changed since the last time.
 stamp=node_modules/.unterbau-lock
 if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
-  npm ci --no-fund --no-audit --loglevel=error
+  # npm ci refuses a lock file without the optional packages of every platform, and a registry that mirrors late has not all of them
+  # when the lock file is written. npm install takes the same locked versions and checks the same hashes.
+  npm ci --no-fund --no-audit --loglevel=silent || npm install --no-save --no-fund --no-audit --loglevel=error
   cp package-lock.json "$stamp"
 fi
 npm run --silent build
