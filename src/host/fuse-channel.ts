@@ -31,9 +31,13 @@ export function fuseChannel(fd: number): {
   send(message: Uint8Array): boolean;
   close(): Promise<void>;
 } {
-  const { libc: c } = libc();
-  poll ??= c.func("int poll(uint8_t *, unsigned long, int)") as Poll;
-  nonBlocking(fd);
+  try {
+    poll ??= libc().libc.func("int poll(uint8_t *, unsigned long, int)") as Poll;
+    nonBlocking(fd);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
   // The native call may still use this while the loop waits: one buffer for each kind of call.
   const now = pollfd(fd);
   const later = pollfd(fd);

@@ -64,14 +64,20 @@ function interpret(o: Outcome): Judgement {
   if (o.output.includes("skipping journal recovery")) {
     return notChecked("the journal was not replayed, so what was checked is not what the next mount would see");
   }
-  const replayed = /: recovering journal$/m.test(o.output);
-  if (code === 0) {
-    // Exit 0 is "no errors", not "nothing written": times, mount count and the journal's replay change bytes.
-    if (!replayed) return { verdict: "clean", reason: null };
-    return { verdict: "clean", reason: o.commit ? "journal replayed" : "journal replayed for the check" };
-  }
-  const reason = replayed ? "journal replayed before the repair" : null;
-  return { verdict: o.commit ? "repaired" : "would-repair", reason };
+  // Exit 0 is "no errors", not "nothing written": times and mount count always change, and more may, which is then said.
+  const verdict = code === 0 ? "clean" : o.commit ? "repaired" : "would-repair";
+  return { verdict, reason: besidesErrors(o, code) };
+}
+
+/** What e2fsck did that it does not count as an error, since a mount would do the same. */
+function besidesErrors(o: Outcome, code: number): string | null {
+  const done: string[] = [];
+  if (/: recovering journal$/m.test(o.output)) done.push("journal replayed");
+  if (/(Clearing|Truncating) orphaned inode /.test(o.output))
+    done.push("inodes that were deleted while in use removed");
+  if (done.length === 0 && code === 0 && o.output.includes("FILE SYSTEM WAS MODIFIED")) done.push("changes made");
+  if (done.length === 0) return null;
+  return `${done.join(", ")} ${o.commit ? "by e2fsck" : "for the check"}`;
 }
 
 function has(code: number, bit: number): boolean {

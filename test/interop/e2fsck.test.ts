@@ -143,9 +143,22 @@ describe("the verdict", () => {
     const path = disk("v-journal", "ext4", ["jo", "jw -b 333 /dev/null", "jc"]);
     const fixed = await caged(path, "fix");
     expect(fixed.judgement).toEqual({ verdict: "clean", reason: "journal replayed for the check" });
-    expect(judge(fixed, "fix", true).reason).toBe("journal replayed");
+    expect(judge(fixed, "fix", true).reason).toBe("journal replayed by e2fsck");
     expect((await caged(path, "preen")).judgement.verdict).toBe("clean");
     expect((await caged(path, "look")).judgement.verdict).toBe("not-checked");
+  });
+
+  it("says so when e2fsck removes deleted inodes and exits with 0", async () => {
+    // A file that was deleted while open: taken out of their directory, on the superblock's list of orphans.
+    const path = disk("v-orphan", "ext4");
+    const inode = /Inode: (\d+)/.exec(run("debugfs", "-R", "stat a/file7", path))![1]!;
+    run("debugfs", "-w", "-R", `unlink a/file7`, path);
+    run("debugfs", "-w", "-R", `sif <${inode}> links_count 0`, path);
+    run("debugfs", "-w", "-R", `sif <${inode}> dtime 0`, path);
+    run("debugfs", "-w", "-R", `ssv last_orphan ${inode}`, path);
+    const seen = await caged(path, "fix");
+    expect(seen.output).toContain(`Clearing orphaned inode ${inode}`);
+    expect(seen.judgement.reason).toContain("inodes that were deleted while in use removed");
   });
 
   it("is would-repair or repaired for errors that can be mended", async () => {
