@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { altered } from "../../test/helpers/altered.ts";
 import { rawClient, transmittingClient } from "../../test/helpers/nbd-peers.ts";
 import { temporaryFolder } from "../../test/helpers/programs.ts";
 import { checked } from "../core/checked.ts";
@@ -60,6 +61,20 @@ describe("requests", () => {
     expect(await ask(request(6, 3, 0, 4096, 1))).toBe(2);
     expect(await ask(request(4, 4, 0, 4096))).toBe(2);
     expect(await ask(request(3, 5, 0, 0))).toBe(3);
+    socket.destroy();
+  });
+
+  it("a commit that fails is never called done", async () => {
+    await using device = memoryDevice(new Uint8Array(SIZE));
+    const full = Object.assign(new Error("no space"), { code: "ENOSPC" });
+    const onFlush = () => Promise.reject(new StorageError("io", "the undo log cannot be written", { cause: full }));
+    await using server = await serveNbd({ device, socketPath: fresh(), readOnly: false, onFlush });
+    const { socket, reader } = await transmittingClient(server.socketPath, false);
+    socket.write(request(3, 1, 0, 0));
+    expect((await reader.read(16)).readUInt32BE(4)).toBe(28);
+    socket.write(request(1, 2, 0, 4, 1));
+    socket.write(Buffer.alloc(4));
+    expect((await reader.read(16)).readUInt32BE(4)).toBe(28);
     socket.destroy();
   });
 
@@ -206,11 +221,19 @@ describe("clients", () => {
 
   it("what was received whole is carried out although the client is gone; half a write is not", async () => {
     await using device = memoryDevice(new Uint8Array(SIZE));
-    const server = await serveNbd({ device, socketPath: fresh(), readOnly: false });
+    // So slow that the client is known to be gone before the first request is done.
+    const slow = altered(device, {
+      write: async (from, offset) => {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        await device.write(from, offset);
+      },
+    });
+    const server = await serveNbd({ device: slow, socketPath: fresh(), readOnly: false });
     const { socket, reader } = await transmittingClient(server.socketPath, false);
-    socket.write(request(1, 1, 0, 1000));
-    socket.write(Buffer.alloc(1000, 1));
-    socket.write(request(1, 2, 4096, 1000));
+    socket.write(request(1, 1, 0, 1100));
+    socket.write(Buffer.alloc(1100, 1));
+    socket.write(request(6, 2, 1000, 100));
+    socket.write(request(1, 3, 4096, 1000));
     socket.end(Buffer.alloc(999, 2));
     await ended(reader);
     await server.close();
