@@ -7,7 +7,7 @@ import { ClientHandshake, type ServerOffer } from "./client-handshake.ts";
 import { AllocationState, Command, CommandFlag, TransmissionFlag } from "./protocol.ts";
 import { connectionLost, SocketReader, SocketWriter } from "./socket-io.ts";
 
-export { type NbdAddress, parseNbdUri } from "./uri.ts";
+export { parseNbdUri } from "./uri.ts";
 
 export interface OpenNbdOptions {
   readonly socketPath: string;
