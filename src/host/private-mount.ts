@@ -42,6 +42,9 @@ shift 4
 exec "$@"
 `;
 
+/** After a killed child's end, its pipes are read for so long. */
+const PIPES_MS = 500;
+
 /** How the child gets a mount namespace: root keeps its own user namespace, so that files of all users stay readable. */
 const AS_ROOT = ["-m", "--propagation", "private"];
 const AS_USER = ["-U", "-r", "-m", "--propagation", "private"];
@@ -98,7 +101,20 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
   const path = join(dir, "disk");
   let child: ChildProcess | undefined;
   const kill = (): void => {
-    if (child && child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    // The whole group: bubblewrap that dies between its fork and the handshake with the fork leaves that waiting for ever.
+    try {
+      process.kill(-child.pid!, "SIGKILL");
+    } catch {
+      child.kill("SIGKILL");
+    }
+    // Whoever still holds a pipe must not keep the end from being seen.
+    const { stdio } = child;
+    child.once("exit", () => {
+      setTimeout(() => {
+        for (const stream of stdio) stream?.destroy();
+      }, PIPES_MS).unref();
+    });
   };
   const dispose = (): void => {
     kill();
@@ -111,7 +127,7 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
     const stderrAt = request.stderr === "stdout" ? 1 : FD.STDERR;
     const parameters = [request.mode.toString(8), request.readOnly ? "ro" : "rw", path, String(stderrAt)];
     const argv = [...unshare, "sh", "-c", PREPARE, "sh", ...parameters];
-    const spawned = spawn("unshare", [...argv, ...request.program(path)], { stdio, env: request.env });
+    const spawned = spawn("unshare", [...argv, ...request.program(path)], { stdio, env: request.env, detached: true });
     child = spawned;
     const closed = new Promise<{ signal: string | null }>((resolve) => {
       spawned.once("close", (_code, signal) => resolve({ signal }));
