@@ -5,6 +5,7 @@ import { describeError, StorageError } from "../core/errors.ts";
 import type { Finding, Json } from "../core/finding.ts";
 import type { KeyProvider, Layer, LayerChild, LayerDriver, NodeInfo, OpenContext } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
+import { findExtBackup } from "../filesystems/ext-backup.ts";
 import { type FilesystemInfo, recognise } from "../filesystems/registry.ts";
 import { missingRoles } from "../layers/lvm/driver.ts";
 import { qcow2Driver } from "../layers/qcow2/driver.ts";
@@ -305,9 +306,15 @@ class Resolver implements Stack {
   }
 
   async #leaf(device: BlockDevice, parent: TreeNode): Promise<void> {
-    const found = await recognise(probeWindow(device));
-    if (found) this.#child(parent, null, leafInfo(found), 0, device.size, device, false);
-    else this.#child(parent, null, { kind: "unknown", details: {}, findings: [] }, 0, device.size, device, false);
+    const window = probeWindow(device);
+    const found = await recognise(window);
+    if (found) {
+      this.#child(parent, null, leafInfo(found), 0, device.size, device, false);
+      return;
+    }
+    const lost = await findExtBackup(window);
+    const info: NodeInfo = { kind: "unknown", details: {}, findings: lost ? [lost] : [] };
+    this.#child(parent, null, info, 0, device.size, device, false);
   }
 
   /**

@@ -190,9 +190,32 @@ export function findVolume(tree: Tree, selector: string): Volume {
       hint: `say which: ${hits.map((v) => bestName(v, hits)).join(", ")}`,
     });
   }
-  throw new StorageError("usage", `no volume is called ${selector}`, {
+  const locked = tree.volumes.filter((v) => v.kind === "locked");
+  if (locked.length > 0) {
+    throw new StorageError(
+      "key",
+      `no volume is called ${selector}, and ${locked[0]!.selector} is locked: ${locked[0]!.reason}`,
+      {
+        layer: locked[0]!.node.kind,
+        hint: "give a key with --key-file, or run it in a terminal and type the passphrase",
+      },
+    );
+  }
+  const node = nodeCalled([...tree.roots, ...tree.groups], selector);
+  const what = node === null ? "" : ` (${selector} is a place, of kind ${node.kind}, and not a volume)`;
+  throw new StorageError("usage", `no volume is called ${selector}${what}`, {
     hint: tree.volumes.length === 0 ? "this source has no volumes" : `these are there: ${list(tree.volumes)}`,
   });
+}
+
+/** The deepest node that is shown under this name. */
+function nodeCalled(nodes: readonly TreeNode[], selector: string): TreeNode | null {
+  for (const node of nodes) {
+    const below = nodeCalled(node.children, selector);
+    if (below) return below;
+    if (node.selector === selector) return node;
+  }
+  return null;
 }
 
 /** The shortest alias that only this one of the candidates has. */

@@ -1,6 +1,8 @@
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
+import type { Finding } from "../core/finding.ts";
 import { Overlay } from "../core/overlay.ts";
+import { EXT_BACKUP_FOUND } from "../filesystems/ext-backup.ts";
 import type { Volume } from "../stack/tree.ts";
 import type { Checker, CheckMode, Judgement } from "../tools/checker.ts";
 import { checkerFor } from "../tools/checkers.ts";
@@ -13,6 +15,8 @@ const LOG_LIMIT = 4 * 1024 * 1024;
 
 export interface CheckVolumeOptions {
   readonly repair: boolean;
+  /** The user named this volume: what only might be a file system is repaired then, too. */
+  readonly named: boolean;
   readonly preen: boolean;
   /** Commit a repair that leaves errors. */
   readonly force: boolean;
@@ -49,19 +53,35 @@ function notChecked(volume: Volume, reason: string): CheckedVolume {
   };
 }
 
+function noFilesystem(volume: Volume): string {
+  if (volume.kind === "swap") return "swap space holds no file system";
+  if (volume.type === "linux_raid_member")
+    return "it is a member of a Linux RAID array, and arrays cannot be opened yet";
+  return "no file system was recognised in it";
+}
+
+/** The finding that a volume without a recognised content may be an ext file system whose superblock is gone. */
+export function lostExt(volume: Volume): Finding | undefined {
+  return volume.kind === "unknown" ? volume.node.findings.find((f) => f.code === EXT_BACKUP_FOUND) : undefined;
+}
+
+/** Its end is missing: whatever a checker that does not notice says, this is no clean file system. */
+function missingEnd(volume: Volume): string | null {
+  return volume.node.findings.find((f) => f.severity === "error" && f.code.endsWith("-truncated"))?.message ?? null;
+}
+
 /** Runs the right checker on an overlay over one volume. Nothing below is written: a repair's changes are handed back. */
 export async function checkVolume(volume: Volume, options: CheckVolumeOptions): Promise<CheckedVolume> {
   if (volume.device === null || !volume.readable) return notChecked(volume, volume.reason ?? "it cannot be read");
-  if (volume.kind !== "filesystem" || volume.type === null) {
-    return notChecked(
-      volume,
-      volume.kind === "swap" ? "swap space holds no file system" : "no file system was recognised in it",
-    );
+  const lost = lostExt(volume);
+  const type = lost ? "ext4" : volume.kind === "filesystem" ? volume.type : null;
+  if (type === null) return notChecked(volume, noFilesystem(volume));
+  // A volume that was given another use may still carry a backup superblock: a repair by mistake would destroy it.
+  if (lost && options.repair && !options.named) {
+    return notChecked(volume, `${lost.message}; --volume ${volume.selector} repairs it as an ext file system`);
   }
-  const damaged = volume.node.findings.find((f) => f.severity === "error");
-  if (damaged?.code.endsWith("-truncated")) return notChecked(volume, damaged.message);
-  const checker = checkerFor(volume.type);
-  if (!checker) return notChecked(volume, `there is no checker for ${volume.type}`);
+  const checker = checkerFor(type);
+  if (!checker) return notChecked(volume, `there is no checker for ${type}`);
   if (options.repair && !checker.repairs)
     return notChecked(volume, checker.repairRefused ?? `${checker.name} does not repair`);
   const path = checker.find();
@@ -77,6 +97,8 @@ export async function checkVolume(volume: Volume, options: CheckVolumeOptions): 
     if (checker.confirmWith && (judgement.verdict === "repaired" || judgement.verdict === "would-repair")) {
       judgement = await confirm(checker, path, overlay, judgement, options);
     }
+    const cut = missingEnd(volume);
+    if (cut !== null) judgement = { verdict: "not-checked", reason: cut };
     const commit =
       options.repair &&
       changedBytes > 0 &&

@@ -3,7 +3,7 @@ import type { Json } from "../core/finding.ts";
 import type { Run } from "../host/run.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Tree, Volume } from "../stack/tree.ts";
-import { type CheckedVolume, type CheckVolumeOptions, checkVolume } from "./check-volume.ts";
+import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
 import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
 
@@ -89,6 +89,7 @@ async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedV
   on?.volume?.({ selector: volume.selector, type: volume.type, size: volume.size });
   const perVolume: CheckVolumeOptions = {
     repair,
+    named: options.volumes.length > 0,
     preen,
     force,
     timeoutMs,
@@ -105,13 +106,19 @@ async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedV
 /** All file systems by default; what is locked or cannot be opened might hold one, and is reported as not checked. */
 function chooseVolumes(tree: Tree, selectors: readonly string[]): readonly Volume[] {
   if (selectors.length > 0) return [...new Set(selectors.map((s) => findVolume(tree, s)))];
-  const chosen = tree.volumes.filter((v) => v.kind === "filesystem" || v.kind === "locked" || v.reason !== null);
+  const chosen = tree.volumes.filter(mayHoldFilesystem);
   if (chosen.length === 0) {
     throw new StorageError("unsupported", "there is no file system in it that could be checked", {
       hint: "see what is there: unterbau inspect",
     });
   }
   return chosen;
+}
+
+function mayHoldFilesystem(v: Volume): boolean {
+  if (v.kind === "filesystem" || v.kind === "locked" || v.reason !== null) return true;
+  // A member of an array is known by its type only; what lies in the array might be a file system.
+  return v.kind === "unknown" && (v.type !== null || lostExt(v) !== undefined);
 }
 
 function exitCode(documents: readonly CheckedVolumeDocument[]): number {

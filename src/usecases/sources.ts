@@ -52,6 +52,13 @@ function refuseGuestNames(sources: readonly string[]): void {
   });
 }
 
+/** One disk under two names would show every volume of it twice, as a clone does. */
+function refuseTwice(sources: readonly string[]): void {
+  const local = sources.map((name) => (isNbd(name) ? { realpath: name } : sourceIdentity(name)));
+  const again = local.findIndex((a, i) => local.findIndex((b) => b.realpath === a.realpath) !== i);
+  if (again >= 0) throw new StorageError("usage", `${sources[again]} is named twice`, { layer: "file" });
+}
+
 /** A run that crashed while it changed one of the sources is rolled back before anything reads it. */
 async function recover(options: SourceOptions): Promise<void> {
   const report = await recoverSource(options.sources.filter((s) => !isNbd(s)));
@@ -110,6 +117,7 @@ function localSource(name: string, device: FileDevice, format: "raw" | "qcow2" |
 /** Opens sources for reading and the stack over them. A run that crashed on one of them is rolled back first. */
 export async function openForInspection(options: SourceOptions): Promise<OpenedStack> {
   refuseGuestNames(options.sources);
+  refuseTwice(options.sources);
   await recover(options);
   await using cleanup = new Cleanup();
   const sources: StackSource[] = [];

@@ -110,6 +110,29 @@ describe("bad input", () => {
     expect((JSON.parse(check.stdout.toString()) as CheckDocument).volumes[0]?.verdict).toBe("not-checked");
   });
 
+  it("a file system that lost its superblock is not passed over, and repaired only when it is named", async () => {
+    const bad = copyOf(guest.disks[0]!, join(folder, "lost.raw"));
+    poke(bad, guest.root.offset + 1024, new Uint8Array(1024));
+    const before = await sha256File(bad);
+    const check = async (...args: string[]) => {
+      const r = await unterbau(["check", bad, "--json", ...args], { env });
+      return { code: r.code, volume: (JSON.parse(r.stdout.toString()) as CheckDocument).volumes[0]! };
+    };
+    expect((await check()).code).toBe(4);
+    const unnamed = await check("--repair");
+    expect(unnamed).toMatchObject({ code: 8, volume: { verdict: "not-checked" } });
+    expect(await sha256File(bad)).toBe(before);
+    const named = await check("--repair", "--volume", "lvg1/lvroot");
+    expect(named).toMatchObject({ code: 1, volume: { verdict: "repaired" } });
+    expect((await check()).code).toBe(0);
+  });
+
+  it("one disk named twice is refused", async () => {
+    const r = await unterbau(["inspect", qcow2, qcow2]);
+    expect(r.code).toBe(2);
+    oneClearLine(r.stderr);
+  });
+
   it("an unknown selector lists what is there", async () => {
     const r = await unterbau(["read", qcow2, "--volume", "lvg9/none"], { env });
     expect(r.code).toBe(2);
