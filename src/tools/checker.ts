@@ -52,6 +52,8 @@ export interface Checker {
   find(searchPath?: string): string | null;
   /** As in a report: `e2fsck 1.47.0`; null when it says none. */
   version(path: string): string | null;
+  /** The same from what a run of it printed, which saves a start of it; null when it did not say. */
+  versionIn?(output: string): string | null;
   /** `file` as the checker sees it. `progressFd` null: it is not asked for progress. Throws `unsupported` for refused modes. */
   argv(path: string, mode: CheckMode, file: string, progressFd: number | null): string[];
   /** Pure. */

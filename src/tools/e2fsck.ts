@@ -32,6 +32,7 @@ export const e2fsck: Checker = {
   confirmWith: null,
   configFiles: ["/etc/e2fsck.conf"],
   find: (searchPath) => findAny(["e2fsck", "fsck.ext4"], searchPath),
+  versionIn: (output) => /^e2fsck \S+/.exec(output)?.[0] ?? null,
   version: (path) => queryVersion(path, ["-V"], "e2fsck", /^e2fsck (\S+)/m),
   argv: (path, mode, file, progressFd) => [
     path,

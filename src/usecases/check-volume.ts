@@ -115,7 +115,7 @@ export async function checkVolume(volume: Volume, options: CheckVolumeOptions): 
       verdict: judgement.verdict,
       reason,
       exitCode: first.exitCode,
-      checker: checker.version(path) ?? checker.name,
+      checker: checker.versionIn?.(log.text()) ?? checker.version(path) ?? checker.name,
       log: log.text(),
       changedBytes,
       seconds: Math.round(first.seconds * 1000) / 1000,

@@ -8,7 +8,6 @@ import { refuseBlockDeviceInUse } from "../host/block-device.ts";
 import { openSource } from "../host/open-source.ts";
 import { openRun, type Run } from "../host/run.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
-import { openNbd, parseNbdUri } from "../nbd/client.ts";
 import { PathGate } from "../stack/gate.ts";
 import { openStack, type Stack, type StackSource } from "../stack/resolver.ts";
 import { findVolume } from "../stack/selectors.ts";
@@ -89,6 +88,8 @@ async function recover(options: SourceOptions): Promise<void> {
 async function openForReading(name: string, options: SourceOptions, cleanup: Cleanup): Promise<StackSource> {
   const format = options.format ?? null;
   if (isNbd(name)) {
+    // Loaded only here: most sources are files.
+    const { openNbd, parseNbdUri } = await import("../nbd/client.ts");
     const { socketPath, exportName } = parseNbdUri(name);
     const device = cleanup.use(await openNbd({ socketPath, exportName }));
     return { name, kind: "nbd", path: null, device, format, details: { export: exportName } };
