@@ -1,6 +1,7 @@
 import type { BlockDevice, Extent, IoOptions } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
+import { RwLock } from "../../core/rw-lock.ts";
 import { Container } from "./container.ts";
 import { type Geometry, geometryOf } from "./geometry.ts";
 import type { Header } from "./header.ts";
@@ -8,7 +9,6 @@ import { Layout } from "./layout.ts";
 import { ClusterMap } from "./mapping.ts";
 import { Reader } from "./reader.ts";
 import { Refcounts, TABLE_AREA } from "./refcounts.ts";
-import { RwLock } from "./rw-lock.ts";
 import type { SnapshotTable } from "./snapshots.ts";
 import { Writer } from "./writer.ts";
 
