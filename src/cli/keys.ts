@@ -2,6 +2,7 @@ import { closeSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
 import type { KeyProvider, KeyRequest, Secret } from "../core/layer.ts";
+import { printable } from "../report/units.ts";
 import { askSecret } from "./tty.ts";
 
 /** cryptsetup's largest key file (lib/utils_crypt.h: DEFAULT_KEYFILE_SIZE_MAXKB). */
@@ -27,6 +28,8 @@ interface KnownSecret extends Secret {
 export class Keys implements KeyProvider, Disposable {
   readonly #known: KnownSecret[] = [];
   readonly #typed: Secret[] = [];
+  /** Questions asked so far, by the UUID of the volume. */
+  readonly #asked = new Map<string, number>();
   readonly #prompt: boolean;
 
   constructor(options: KeyOptions) {
@@ -52,13 +55,15 @@ export class Keys implements KeyProvider, Disposable {
     const named = this.#known.filter((k) => k.uuid === null || k.uuid === request.uuid.toLowerCase());
     // A passphrase that was typed for one volume often opens the next one as well.
     if (request.attempt === 1 && named.length + this.#typed.length > 0) return [...named, ...this.#typed];
-    const round = named.length + this.#typed.length > 0 ? request.attempt - 1 : request.attempt;
+    const asked = this.#asked.get(request.uuid) ?? 0;
     // Whoever gave keys on the command line is told that they do not fit rather than asked for another.
-    if (!this.#prompt || named.length > 0 || round > PROMPT_ATTEMPTS) return [];
-    const label = request.label ? ` “${request.label}”` : "";
-    const again = round > 1 ? "No keyslot opens with that. " : "";
+    if (!this.#prompt || named.length > 0 || asked >= PROMPT_ATTEMPTS) return [];
+    this.#asked.set(request.uuid, asked + 1);
+    if (asked > 0) this.#typed.pop()?.bytes.fill(0);
+    const label = request.label ? ` “${printable(request.label)}”` : "";
+    const again = asked > 0 ? "No keyslot opens with that. " : "";
     const typed = await askSecret(
-      `${again}Passphrase for ${request.layer.toUpperCase()}${label} ${request.uuid} (empty: leave it locked): `,
+      `${again}Passphrase for ${request.layer.toUpperCase()}${label} ${printable(request.uuid)} (empty: leave it locked): `,
     );
     if (typed === null || typed.length === 0) return [];
     const secret = { bytes: typed, origin: "terminal" };

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from "commander";
-import { firstError, StorageError } from "../core/errors.ts";
+import { firstError, ioError, StorageError } from "../core/errors.ts";
 import {
   type CheckFlags,
   type ExecFlags,
@@ -34,11 +34,14 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     if (++interrupts > 2) process.exit(128 + (name === "SIGINT" ? 2 : name === "SIGTERM" ? 15 : 1));
   });
 }
+/** Why standard output cannot take more; the work ends cleanly then, as after Ctrl-C. */
+let broken: NodeJS.ErrnoException | null = null;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // The reader of a pipe has gone: `unterbau read … | head`.
-  if (error.code === "EPIPE") process.exit(1);
-  throw error;
+  broken ??= error;
+  abort.abort(new StorageError("cancelled", "cancelled"));
 });
+// Nobody is left to be told.
+process.stderr.on("error", () => {});
 
 /** Runs a verb, loaded only now, and turns what it throws into one line and an exit code. */
 function verb<F extends { debug?: boolean }>(
@@ -48,7 +51,15 @@ function verb<F extends { debug?: boolean }>(
   return async (sources, flags) => {
     try {
       exitCode = await (await load()).run(sources, flags, newSession(abort.signal));
+      if (broken) throw broken;
     } catch (error) {
+      if (broken) {
+        // The reader of a pipe has gone (`unterbau read … | head`): that is no news.
+        if (broken.code !== "EPIPE")
+          reportError(ioError(broken, "cannot write to standard output"), flags.debug ?? false);
+        exitCode = codes.failed;
+        return;
+      }
       reportError(error, flags.debug ?? false);
       const first = firstError(error);
       const code = first instanceof StorageError ? first.code : null;

@@ -23,8 +23,9 @@ export async function askSecret(question: string): Promise<Uint8Array | null> {
   }
   const tty = new ReadStream(fd);
   try {
-    writeSync(fd, question);
+    // First: who types before the question is there is not echoed either.
     tty.setRawMode(true);
+    writeSync(fd, question);
     return await new Promise<Uint8Array>((resolve, reject) => {
       const line = Buffer.alloc(LONGEST);
       let length = 0;

@@ -2,7 +2,7 @@ import { StorageError } from "../core/errors.ts";
 import type { Json } from "../core/finding.ts";
 import type { Run } from "../host/run.ts";
 import { findVolume } from "../stack/selectors.ts";
-import type { Tree, Volume } from "../stack/tree.ts";
+import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
 import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
 import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
@@ -65,7 +65,7 @@ async function repair(options: CheckOptions): Promise<CheckDocument> {
   const changed = checked.some((c) => c.changes !== null);
   if (changed) {
     if (options.signal?.aborted) throw new StorageError("cancelled", "cancelled; nothing was written");
-    noteVolumes(run, documents);
+    noteVolumes(run, documents, stack.tree);
     await run.commit();
   }
   return {
@@ -77,11 +77,21 @@ async function repair(options: CheckOptions): Promise<CheckDocument> {
   };
 }
 
-function noteVolumes(run: Run, documents: readonly CheckedVolumeDocument[]): void {
+/** A checker's text in the record of a run is kept up to this many characters; all of it is in the document. */
+const RECORDED_LOG = 64 * 1024;
+
+/** A checker names the guest's files: that text does not come to rest in the clear when the guest's disk is encrypted. */
+function noteVolumes(run: Run, documents: readonly CheckedVolumeDocument[], tree: Tree): void {
   const tools = Object.fromEntries(
     documents.flatMap((d) => (d.checker ? [d.checker.split(" ", 2) as [string, string]] : [])),
   );
-  run.note({ volumes: documents.map((d) => ({ ...d }) satisfies Json), tools });
+  const secret = tree.roots.some(isEncrypted);
+  const recorded = (d: CheckedVolumeDocument): Json => ({ ...d, log: secret ? "" : d.log.slice(-RECORDED_LOG) });
+  run.note({ volumes: documents.map(recorded), tools });
+}
+
+function isEncrypted(node: TreeNode): boolean {
+  return node.kind === "luks1" || node.kind === "luks2" || node.children.some(isEncrypted);
 }
 
 async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedVolume> {

@@ -1,4 +1,4 @@
-import { listRuns, stateDirs } from "../host/run-store.ts";
+import { listRuns, type RunRecord, stateDirs } from "../host/run-store.ts";
 import type { FindingDocument, Json } from "./documents.ts";
 
 /** One entry of `unterbau runs`. */
@@ -10,6 +10,7 @@ export interface RunDocument {
   readonly ended: string | null;
   /** running, committed, rolled-back, interrupted, undoing, undone. */
   readonly status: string;
+  /** Absolute paths, symbolic links resolved when the run began. */
   readonly sources: readonly string[];
   readonly volumes: readonly Json[];
   readonly tools: { readonly [name: string]: string };
@@ -26,16 +27,23 @@ export function runs(): RunsDocument {
   const list = listRuns(stateDirs());
   return {
     schema: "unterbau/runs/1",
-    runs: list.runs.map(({ record: r }) => ({
-      run: r.run,
-      verb: r.verb,
-      started: r.started,
-      ended: r.ended,
-      status: r.status,
-      sources: r.sources.map((s) => s.path),
-      volumes: r.volumes,
-      tools: r.tools,
-    })),
+    runs: list.runs
+      .map(({ record }) => record)
+      .sort(byStart)
+      .map((r) => ({
+        run: r.run,
+        verb: r.verb,
+        started: r.started,
+        ended: r.ended,
+        status: r.status,
+        sources: r.sources.map((s) => s.realpath),
+        volumes: r.volumes,
+        tools: r.tools,
+      })),
     findings: list.findings,
   };
+}
+
+function byStart(a: RunRecord, b: RunRecord): number {
+  return a.started < b.started ? -1 : a.started > b.started ? 1 : 0;
 }

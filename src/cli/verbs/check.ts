@@ -1,9 +1,11 @@
 import { StringDecoder } from "node:string_decoder";
 import { verdictLine, volumeHeading } from "../../report/check-text.ts";
+import type { Palette } from "../../report/tree-text.ts";
 import { printableLines } from "../../report/units.ts";
 import { check } from "../../usecases/check.ts";
+import type { CheckDocument } from "../../usecases/documents.ts";
 import type { CheckFlags } from "../options.ts";
-import { emit, emitJson, palette } from "../output.ts";
+import { emit, emitJson, note, palette } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type Session, sourceOptions } from "../session.ts";
 
@@ -38,10 +40,21 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
       },
     },
   });
-  if (flags.json) await emitJson(doc);
-  else if (doc.run) await emit(`\nrun ${p.bold(doc.run)}: take it back with  unterbau undo ${doc.run}\n`);
-  else if (doc.mode === "preview" && doc.volumes.some((v) => v.verdict === "would-repair")) {
-    await emit("\nNothing was written. To commit exactly these repairs: the same command with --repair\n");
+  try {
+    if (flags.json) await emitJson(doc);
+    else await emit(closing(doc, p));
+  } catch (error) {
+    // What was committed must not go unnoticed because standard output is gone.
+    if (doc.run) note(`run ${doc.run}: take it back with  unterbau undo ${doc.run}`);
+    throw error;
   }
   return doc.exitCode;
+}
+
+function closing(doc: CheckDocument, p: Palette): string {
+  if (doc.run) return `\nrun ${p.bold(doc.run)}: take it back with  unterbau undo ${doc.run}\n`;
+  if (doc.mode === "preview" && doc.volumes.some((v) => v.verdict === "would-repair")) {
+    return "\nNothing was written. To commit exactly these repairs: the same command with --repair\n";
+  }
+  return "";
 }
