@@ -68,7 +68,7 @@ export function firstError(error: unknown): unknown {
 export function describeError(thrown: unknown): string {
   const error = firstError(thrown);
   if (!(error instanceof StorageError)) return error instanceof Error ? error.message : String(error);
-  if (error.layer === undefined) return error.message;
+  if (error.layer === undefined || error.code === "cancelled") return error.message;
   return `${error.message} (${error.layer}${error.offset === undefined ? "" : ` at ${error.offset}`})`;
 }
 

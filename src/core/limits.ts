@@ -17,7 +17,7 @@ export interface Limits {
   readonly nodes: number;
   /** LUKS2 JSON area; the largest header of the specification is 4 MiB (LUKS2 2.1, table 1). */
   readonly luks2JsonBytes: number;
-  /** Argon2 memory in KiB that a keyslot may ask for; cryptsetup's own maximum is 4 GiB. */
+  /** Argon2 memory in KiB that a keyslot may ask for: the most that luksFormat chooses by itself (DEFAULT_LUKS2_MEMORY_KB); by hand up to 4 GiB. */
   readonly argon2MemoryKiB: number;
   readonly argon2Passes: number;
   readonly argon2Lanes: number;
@@ -39,7 +39,7 @@ export const DEFAULT_LIMITS: Limits = {
   nestingDepth: 16,
   nodes: 10_000,
   luks2JsonBytes: 4 * 1024 * 1024,
-  argon2MemoryKiB: 4 * 1024 * 1024,
+  argon2MemoryKiB: 1024 * 1024,
   argon2Passes: 64,
   argon2Lanes: 64,
   pbkdf2Iterations: 100_000_000,

@@ -58,7 +58,8 @@ export function facts(node: NodeDocument): string[] {
   const locked = string(d, "locked");
   if (locked) out.push(`locked: ${locked}`);
   const unavailable = string(d, "unavailable");
-  if (unavailable) out.push(unavailable);
+  // A finding that says it already stands below the row.
+  if (unavailable && !node.findings.some((f) => f.message.includes(unavailable))) out.push(unavailable);
   switch (node.kind) {
     case "qcow2":
       out.push(...qcow2Facts(d));

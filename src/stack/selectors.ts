@@ -190,14 +190,18 @@ export function findVolume(tree: Tree, selector: string): Volume {
       hint: `say which: ${hits.map((v) => bestName(v, hits)).join(", ")}`,
     });
   }
-  const locked = tree.volumes.filter((v) => v.kind === "locked");
-  if (locked.length > 0) {
+  // What cannot be opened may hold it: that is no slip of the user's.
+  const closed = tree.volumes.find((v) => v.reason !== null && v.node.kind !== "lvm-lv");
+  if (closed) {
+    const key = closed.type === "crypto_LUKS";
     throw new StorageError(
-      "key",
-      `no volume is called ${selector}, and ${locked[0]!.selector} is locked: ${locked[0]!.reason}`,
+      key ? "key" : "unsupported",
+      `no volume is called ${selector}; ${closed.selector} might hold it, but cannot be opened: ${closed.reason}`,
       {
-        layer: locked[0]!.node.kind,
-        hint: "give a key with --key-file, or run it in a terminal and type the passphrase",
+        layer: closed.node.kind,
+        hint: key
+          ? "give a key with --key-file, or type the passphrase on a terminal"
+          : `these are there: ${list(tree.volumes)}`,
       },
     );
   }

@@ -30,7 +30,7 @@ function volumeDocument(v: Volume): VolumeDocument {
 
 /** True when a part of the disk could not be opened although it is there: a wrong key, damage, a refused feature. */
 export function isIncomplete(doc: InspectDocument): boolean {
-  const wrongKey = (node: NodeDocument): boolean =>
-    node.details.lockCode === "wrong-key" || node.children.some(wrongKey);
-  return doc.findings.some((f) => f.severity === "error") || [...doc.tree, ...doc.groups].some(wrongKey);
+  const refused = (node: NodeDocument): boolean =>
+    node.details.lockCode === "wrong-key" || node.details.lockCode === "unsupported" || node.children.some(refused);
+  return doc.findings.some((f) => f.severity === "error") || [...doc.tree, ...doc.groups].some(refused);
 }

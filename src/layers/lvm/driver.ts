@@ -1,5 +1,6 @@
 import type { BlockDevice } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
+import type { Finding } from "../../core/finding.ts";
 import type { Layer, LayerChild, LayerDriver, OpenContext, ProbeHit, ProbeWindow } from "../../core/layer.ts";
 import { deviceOf, type Group, loadGroup } from "./group.ts";
 import { damagedText, type Member, memberInfo, type Reader, readMember, readText } from "./member.ts";
@@ -141,7 +142,7 @@ function volume(group: Group, vg: VolumeGroup, plan: LvPlan, writable: boolean):
         creationHost: lv.creationHost,
         readOnly: plan.readOnly,
       },
-      findings: [],
+      findings: refusal?.code === "corrupt" ? [corruptVolume(lv.name, refusal.reason)] : [],
     },
     offset: contiguousOffset(group, vg, plan),
     size: plan.extents * vg.extentSize,
@@ -155,6 +156,10 @@ function volume(group: Group, vg: VolumeGroup, plan: LvPlan, writable: boolean):
       return openVolume(vg, lv, devicesByName(group, vg), writable && plan.readOnly === null);
     },
   };
+}
+
+function corruptVolume(name: string, reason: string): Finding {
+  return { severity: "error", code: "lvm-lv-corrupt", message: `${name}: ${reason}`, layer: LAYER };
 }
 
 function segmentDetails(s: LvSegment) {
