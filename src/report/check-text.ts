@@ -18,6 +18,18 @@ export function volumeHeading(
   return p.bold(`${printable(volume.selector)}: ${volume.type ?? "unknown"}, ${humanSize(volume.size)}`);
 }
 
+/** So many names are enough; a disk may have a hundred partitions. */
+const NAMES_SHOWN = 8;
+
+/** What a check of everything did not look into, in one line. */
+export function passedOverLine(
+  volumes: readonly { readonly selector: string; readonly type: string | null }[],
+): string {
+  const names = volumes.slice(0, NAMES_SHOWN).map((v) => `${printable(v.selector)} (${v.type ?? "unknown content"})`);
+  const more = volumes.length - names.length;
+  return `Not looked at, as no file system is in it: ${names.join(", ")}${more > 0 ? ` and ${grouped(more)} more` : ""}`;
+}
+
 /** The verdict on one volume, in one line. */
 export function verdictLine(d: CheckedVolumeDocument, p: Palette): string {
   const paint =

@@ -56,7 +56,7 @@ export function facts(node: NodeDocument): string[] {
   const d = node.details;
   const out: (string | null)[] = [];
   const locked = string(d, "locked");
-  if (locked) out.push(`locked: ${locked}`);
+  if (locked) out.push(d.lockCode === "unsupported" ? locked : `locked: ${locked}`);
   const unavailable = string(d, "unavailable");
   // A finding that says it already stands below the row.
   if (unavailable && !node.findings.some((f) => f.message.includes(unavailable))) out.push(unavailable);

@@ -24,6 +24,8 @@ export interface CheckEvents {
   output?(chunk: Uint8Array): void;
   progress?(fraction: number): void;
   done?(volume: CheckedVolumeDocument): void;
+  /** All is checked; these hold no file system that anybody knows. Not called when the user chose the volumes. */
+  passedOver?(volumes: readonly { readonly selector: string; readonly type: string | null }[]): void;
 }
 
 /** Exit code bits of fsck(8). */
@@ -43,6 +45,7 @@ async function preview(options: CheckOptions): Promise<CheckDocument> {
   for (const volume of chooseVolumes(opened.stack.tree, options.volumes)) {
     documents.push((await checkOne(volume, options)).document);
   }
+  tellPassedOver(opened.stack.tree, options);
   return { schema: "unterbau/check/1", run: null, mode: "preview", volumes: documents, exitCode: exitCode(documents) };
 }
 
@@ -61,6 +64,7 @@ async function repair(options: CheckOptions): Promise<CheckDocument> {
   } finally {
     for (const { changes } of checked) await changes?.[Symbol.asyncDispose]();
   }
+  tellPassedOver(stack.tree, options);
   const documents = checked.map((c) => c.document);
   const changed = checked.some((c) => c.changes !== null);
   if (changed) {
@@ -123,6 +127,11 @@ function chooseVolumes(tree: Tree, selectors: readonly string[]): readonly Volum
     });
   }
   return chosen;
+}
+
+function tellPassedOver(tree: Tree, options: CheckOptions): void {
+  const rest = options.volumes.length > 0 ? [] : tree.volumes.filter((v) => !mayHoldFilesystem(v));
+  if (rest.length > 0) options.on?.passedOver?.(rest.map(({ selector, type }) => ({ selector, type })));
 }
 
 function mayHoldFilesystem(v: Volume): boolean {

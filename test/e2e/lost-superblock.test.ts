@@ -83,6 +83,15 @@ describe("a file system that nothing recognises any more is not passed over", ()
     expect(await sha256File(copy)).toBe(before);
   });
 
+  it("what a check of everything did not look into is named", async () => {
+    const other = copyOf(disk, join(folder, "other.raw"));
+    poke(other, 18 * MIB, Buffer.alloc(16 * MIB, "no file system "));
+    const r = await unterbau(["check", other], { env });
+    expect(r.code).toBe(0);
+    expect(r.stdout.toString()).toMatch(/p1: clean[^\n]*\n\nNot looked at[^\n]*: p2 \(unknown content\)\n$/);
+    expect((await unterbau(["check", other, "--volume", "p1"], { env })).stdout.toString()).not.toContain("Not looked");
+  });
+
   it("a file system whose end is missing is never clean, and e2fsck's own words are kept", async () => {
     const cut = join(folder, "cut.ext4");
     cutOut(disk, 1 * MIB, 12 * MIB, cut);

@@ -1,5 +1,5 @@
 import { StringDecoder } from "node:string_decoder";
-import { verdictLine, volumeHeading } from "../../report/check-text.ts";
+import { passedOverLine, verdictLine, volumeHeading } from "../../report/check-text.ts";
 import type { Palette } from "../../report/tree-text.ts";
 import { printableLines } from "../../report/units.ts";
 import { check } from "../../usecases/check.ts";
@@ -37,6 +37,9 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
       done: (d) => {
         progress?.clear();
         if (!flags.json) say(`${verdictLine(d, p)}\n`);
+      },
+      passedOver: (volumes) => {
+        if (!flags.json) say(`\n${p.dim(passedOverLine(volumes))}\n`);
       },
     },
   });
