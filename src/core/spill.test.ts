@@ -48,6 +48,6 @@ it("keeps slots, leaves no name and no plaintext behind", () => {
 
 it("says what to do when its folder is not there", () => {
   expect(() => new SpillFile(join(directory, "missing"))).toThrowError(
-    expect.objectContaining({ code: "io", hint: expect.stringContaining("--spill-dir") }),
+    expect.objectContaining({ code: "io", hint: expect.stringContaining("TMPDIR") }),
   );
 });

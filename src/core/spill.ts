@@ -81,15 +81,15 @@ export class SpillFile {
     return ioError(error, what, {
       layer: "overlay",
       hint: full
-        ? "there is no room for what the tool changed: free space there, name another folder with --spill-dir, or allow more memory with --memory"
-        : "name a folder that can be written to with --spill-dir",
+        ? "there is no room for what the tool changed: free space there, or set TMPDIR to a folder that has some"
+        : "set TMPDIR to a folder that can be written to",
     });
   }
 }
 
-/** /var/tmp lies on a disk; /tmp often is memory itself. */
+/** The user's own choice first. /var/tmp lies on a disk; /tmp often is memory itself. */
 function defaultSpillDirectory(): string {
-  return existsSync("/var/tmp") ? "/var/tmp" : tmpdir();
+  return process.env.TMPDIR || (existsSync("/var/tmp") ? "/var/tmp" : tmpdir());
 }
 
 function tweak(slot: number): Uint8Array {

@@ -1,4 +1,3 @@
-import { checked } from "../core/checked.ts";
 import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { describeError, StorageError } from "../core/errors.ts";
@@ -6,10 +5,12 @@ import type { Finding, Json } from "../core/finding.ts";
 import type { KeyProvider, Layer, LayerChild, LayerDriver, NodeInfo, OpenContext } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
 import { findExtBackup } from "../filesystems/ext-backup.ts";
-import { type FilesystemInfo, recognise } from "../filesystems/registry.ts";
+import { recognise } from "../filesystems/registry.ts";
 import { missingRoles } from "../layers/lvm/driver.ts";
 import { qcow2Driver } from "../layers/qcow2/driver.ts";
+import { owningDevice } from "./backing.ts";
 import type { PathGate } from "./gate.ts";
+import { leafInfo, withDetail } from "./node-info.ts";
 import { NESTED_DRIVERS } from "./registry.ts";
 import { nameNodes } from "./selectors.ts";
 import type { Tree, TreeNode } from "./tree.ts";
@@ -469,16 +470,6 @@ class Resolver implements Stack {
   }
 }
 
-function leafInfo(found: FilesystemInfo): NodeInfo {
-  const { type, uuid, label, size, state, details, findings } = found;
-  const kind = found.kind === "swap" ? "swap" : type === "linux_raid_member" ? "md-member" : "filesystem";
-  return { kind, details: { type, uuid, label, filesystemSize: size, state, ...details }, findings };
-}
-
-function withDetail(info: NodeInfo, key: string, value: Json): NodeInfo {
-  return { ...info, details: { ...info.details, [key]: value } };
-}
-
 /**
  * Two disks that were cloned carry the same set and the same roles. Which belong together cannot be known across sources, so each
  * source's members are then a set of their own.
@@ -489,31 +480,4 @@ function splitClones(members: Member[]): Member[][] {
   const bySource = new Map<number, Member[]>();
   for (const m of members) bySource.set(m.node.source, [...(bySource.get(m.node.source) ?? []), m]);
   return [...bySource.values()];
-}
-
-/** The content of an image that owns the layer and the file it lies in. */
-async function owningDevice(layer: Layer, file: BlockDevice): Promise<BlockDevice> {
-  const child = layer.children[0];
-  if (!child || layer.locked) {
-    throw new StorageError("unsupported", layer.locked?.reason ?? "the backing image has no content", {
-      layer: layer.info.kind,
-    });
-  }
-  const inner = await child.open();
-  const outer: BlockDevice = {
-    size: inner.size,
-    caps: inner.caps,
-    read: (into, offset, options) => inner.read(into, offset, options),
-    write: (from, offset, options) => inner.write(from, offset, options),
-    zero: (offset, length, options) => inner.zero(offset, length, options),
-    discard: (offset, length) => inner.discard(offset, length),
-    extents: (offset, length, options) => inner.extents(offset, length, options),
-    flush: () => inner.flush(),
-    async [Symbol.asyncDispose]() {
-      await inner[Symbol.asyncDispose]();
-      await layer[Symbol.asyncDispose]();
-      await file[Symbol.asyncDispose]();
-    },
-  };
-  return checked(outer, "qcow2");
 }
