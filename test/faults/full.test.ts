@@ -66,6 +66,6 @@ describe("a full disk", () => {
   });
 
   it("under an overlay's scratch file: says so, and leaves nothing behind", () => {
-    expect(onSmallDisk("spill")).toEqual({ error: noRoom("scratch", "--spill-dir"), left: [] });
+    expect(onSmallDisk("spill")).toEqual({ error: noRoom("scratch", "TMPDIR"), left: [] });
   });
 });
