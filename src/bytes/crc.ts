@@ -33,3 +33,13 @@ export function crc32Raw(bytes: Uint8Array, seed: number): number {
 export function crc32cRaw(bytes: Uint8Array, seed: number): number {
   return run(CASTAGNOLI, bytes, seed);
 }
+
+/** CRC-16 register update, polynomial 0x8005 reflected, without final complement: ext4's uninit_bg descriptors (lib/crc16.c; start with 0xffff). */
+export function crc16Raw(bytes: Uint8Array, seed: number): number {
+  let c = seed & 0xffff;
+  for (const byte of bytes) {
+    c ^= byte;
+    for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0xa001 : c >>> 1;
+  }
+  return c;
+}

@@ -29,6 +29,8 @@ export interface Limits {
   /** One copy of LVM2 metadata text. */
   readonly lvmMetadataBytes: number;
   readonly lvmSegments: number;
+  /** ext group descriptors; 64 MiB describe 128 TiB in blocks of 4 KiB. */
+  readonly extDescriptorBytes: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -47,4 +49,5 @@ export const DEFAULT_LIMITS: Limits = {
   gptEntryBytes: 4 * 1024 * 1024,
   lvmMetadataBytes: 16 * 1024 * 1024,
   lvmSegments: 1_000_000,
+  extDescriptorBytes: 64 * 1024 * 1024,
 };

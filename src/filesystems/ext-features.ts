@@ -54,9 +54,34 @@ const RO_COMPAT: Record<number, string> = {
   16: "orphan_present",
 };
 
-export const ExtCompat = { HAS_JOURNAL: 0x4 } as const;
-export const ExtIncompat = { FILETYPE: 0x2, RECOVER: 0x4, JOURNAL_DEV: 0x8, META_BG: 0x10, BIT64: 0x80 } as const;
-export const ExtRoCompat = { SPARSE_SUPER: 0x1, LARGE_FILE: 0x2, BTREE_DIR: 0x4, METADATA_CSUM: 0x400 } as const;
+export const ExtCompat = { HAS_JOURNAL: 0x4, SPARSE_SUPER2: 0x200, FAST_COMMIT: 0x400 } as const;
+export const ExtIncompat = {
+  COMPRESSION: 0x1,
+  FILETYPE: 0x2,
+  RECOVER: 0x4,
+  JOURNAL_DEV: 0x8,
+  META_BG: 0x10,
+  EXTENTS: 0x40,
+  BIT64: 0x80,
+  MMP: 0x100,
+  FLEX_BG: 0x200,
+  EA_INODE: 0x400,
+  DIRDATA: 0x1000,
+  CSUM_SEED: 0x2000,
+  LARGE_DIR: 0x4000,
+  INLINE_DATA: 0x8000,
+  ENCRYPT: 0x10000,
+  CASEFOLD: 0x20000,
+} as const;
+export const ExtRoCompat = {
+  SPARSE_SUPER: 0x1,
+  LARGE_FILE: 0x2,
+  BTREE_DIR: 0x4,
+  HUGE_FILE: 0x8,
+  UNINIT_BG: 0x10,
+  BIGALLOC: 0x200,
+  METADATA_CSUM: 0x400,
+} as const;
 
 const SETS = { compat: [COMPAT, "C"], incompat: [INCOMPAT, "I"], ro_compat: [RO_COMPAT, "R"] } as const;
 
