@@ -1,25 +1,84 @@
-// Bundles the command line and the library into dist/. Verbs are split into chunks of their own, so that starting one loads only it.
-import { rmSync } from "node:fs";
+// Bundles the command line and the library into dist/, and lets V8 compile the command line ahead (dist/unterbau.cache).
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-rmSync("dist", { recursive: true, force: true });
-await build({
-  entryPoints: { cli: "src/cli/main.ts", index: "src/index.ts" },
-  outdir: "dist",
+/** Built beside and then put in place: a command that starts meanwhile finds one or the other whole. */
+const out = `dist.${process.pid}`;
+const common = {
   bundle: true,
-  splitting: true,
-  format: "esm",
   platform: "node",
   target: "node20.19",
   // They carry binaries of their own.
   external: ["koffi", "@node-rs/argon2", "hash-wasm"],
-  // commander is CommonJS and asks for Node's modules by require().
-  banner: { js: 'import { createRequire as __cr } from "node:module"; const require = __cr(import.meta.url);' },
-  chunkNames: "chunks/[name]-[hash]",
   sourcemap: "linked",
   sourcesContent: false,
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: "none",
   logLevel: "warning",
-});
+};
+
+try {
+  mkdirSync(out, { recursive: true });
+  await build({
+    ...common,
+    entryPoints: ["src/cli/main.ts"],
+    outfile: join(out, "unterbau.cjs"),
+    format: "cjs",
+    // V8's cache holds for CommonJS only; there, what an ES module calls import.meta.url is made from the file's name.
+    define: { "import.meta.url": "__moduleUrl" },
+    banner: { js: 'const __moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
+  });
+  await build({
+    ...common,
+    entryPoints: { index: "src/index.ts" },
+    outdir: join(out, "lib"),
+    splitting: true,
+    format: "esm",
+    chunkNames: "chunks/[name]-[hash]",
+  });
+  copyFileSync("scripts/launcher.cjs", join(out, "cli.js"));
+  chmodSync(join(out, "cli.js"), 0o755);
+  writeFileSync(join(out, "package.json"), '{ "type": "commonjs" }\n');
+  writeFileSync(join(out, "lib", "package.json"), '{ "type": "module" }\n');
+  train();
+  const old = `${out}.old`;
+  rename("dist", old);
+  renameSync(out, "dist");
+  rmSync(old, { recursive: true, force: true });
+} finally {
+  rmSync(out, { recursive: true, force: true });
+}
+
+function train() {
+  const folder = mkdtempSync(join(tmpdir(), "unterbau-build-"));
+  try {
+    const disk = join(folder, "guest.qcow2");
+    writeFileSync(disk, gunzipSync(readFileSync("scripts/training/guest.qcow2.gz")));
+    const env = { ...process.env, XDG_STATE_HOME: folder, TMPDIR: folder };
+    execFileSync(process.execPath, ["scripts/train.cjs", out, disk], { env, stdio: ["ignore", "ignore", "inherit"] });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function rename(from, to) {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (error.code !== "ENOENT") throw error;
+  }
+}

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import {
@@ -152,7 +151,8 @@ program
   .option("--debug", "show stack traces")
   .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/doctor.ts"))([], flags));
 
-async function main(argv: readonly string[]): Promise<void> {
+/** Does what the arguments say; the exit code is left in process.exitCode. Called once, by the launcher. */
+export async function main(argv: readonly string[]): Promise<void> {
   // What stands after `--` belongs to the tool, also when it looks like an option of ours.
   const split = argv[0] === "exec" ? argv.indexOf("--") : -1;
   if (split >= 0) toolCommand.push(...argv.slice(split + 1));
@@ -166,5 +166,3 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   process.exitCode = exitCode;
 }
-
-await main(process.argv.slice(2));
