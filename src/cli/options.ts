@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { StorageError } from "../core/errors.ts";
+import { IMAGE_FORMATS, type ImageFormat } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
 
 /** Options of every verb that opens sources. */
 export interface SourceFlags {
-  readonly format?: "raw" | "qcow2";
+  readonly format?: "raw" | ImageFormat;
   readonly allowPath?: readonly string[];
   readonly keyFile?: readonly string[];
   readonly keyFd?: number;
@@ -80,7 +81,7 @@ export function withSources(command: Command): Command {
       "<source...>",
       "image files, block devices or nbd+unix:///EXPORT?socket=PATH; several are resolved together",
     )
-    .addOption(new Option("--format <format>", "do not detect the image format").choices(["raw", "qcow2"]))
+    .addOption(new Option("--format <format>", "do not detect the image format").choices(["raw", ...IMAGE_FORMATS]))
     .option("--allow-path <dir>", "let images name backing files in this folder (repeatable)", collect)
     .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
     .option("--key-fd <n>", "read a key from this file descriptor", parseCount)

@@ -3,14 +3,18 @@ import type { Finding, Json } from "./finding.ts";
 import type { Limits } from "./limits.ts";
 
 /** Names of layer drivers, as in errors and selectors' paths. */
-export type LayerName = "qcow2" | "luks" | "mbr" | "gpt" | "lvm" | "md";
+export type LayerName = ImageFormat | "luks" | "mbr" | "gpt" | "lvm" | "md";
+
+/** Image formats by the name that `--format` takes; what is none of them is `raw`. */
+export const IMAGE_FORMATS = ["qcow2"] as const;
+export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** `kind` of a node in the tree that `inspect --json` prints; other programs rely on these. */
 export type NodeKind =
   | "file"
   | "blockdev"
   | "nbd"
-  | "qcow2"
+  | ImageFormat
   | "raw"
   | "luks1"
   | "luks2"
@@ -86,9 +90,10 @@ export interface OpenContext {
   readonly detachedHeader?: BlockDevice | undefined;
   /**
    * Opens an image named inside another image (backing file, data file), read-only, through the path gate.
-   * `format` null: detect. Throws `gate` when the path is not allowed, `limit` when the chain is too deep.
+   * `format`: `raw` or an image format's name, QEMU's names included; null: detect. Throws `gate` when the path is not allowed,
+   * `limit` when the chain is too deep, `unsupported` for a format that nobody here reads.
    */
-  openImage(reference: string, format: "raw" | "qcow2" | null): Promise<BlockDevice>;
+  openImage(reference: string, format: string | null): Promise<BlockDevice>;
 }
 
 export interface LayerChild {

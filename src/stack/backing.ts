@@ -7,7 +7,7 @@ import type { Layer } from "../core/layer.ts";
 export async function owningDevice(layer: Layer, file: BlockDevice): Promise<BlockDevice> {
   const child = layer.children[0];
   if (!child || layer.locked) {
-    throw new StorageError("unsupported", layer.locked?.reason ?? "the backing image has no content", {
+    throw new StorageError("unsupported", layer.locked?.reason ?? "the image has no content", {
       layer: layer.info.kind,
     });
   }
@@ -27,5 +27,5 @@ export async function owningDevice(layer: Layer, file: BlockDevice): Promise<Blo
       await file[Symbol.asyncDispose]();
     },
   };
-  return checked(outer, "qcow2");
+  return checked(outer, layer.info.kind);
 }

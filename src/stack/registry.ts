@@ -3,6 +3,10 @@ import { gptDriver } from "../layers/gpt/driver.ts";
 import { luksDriver } from "../layers/luks/driver.ts";
 import { lvmDriver } from "../layers/lvm/driver.ts";
 import { mbrDriver } from "../layers/mbr/driver.ts";
+import { qcow2Driver } from "../layers/qcow2/driver.ts";
+
+/** Image formats, in the order in which a plain file is probed for them. Each driver's name is one of IMAGE_FORMATS. */
+export const IMAGE_DRIVERS: readonly LayerDriver[] = [qcow2Driver];
 
 /**
  * Layers that may stand anywhere in a stack, in the order in which they are asked. LVM comes before the partition tables: a physical

@@ -2,14 +2,11 @@ import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { describeError, StorageError } from "../core/errors.ts";
 import type { Finding, Json } from "../core/finding.ts";
-import type { KeyProvider, Layer, LayerChild, LayerDriver, NodeInfo, OpenContext } from "../core/layer.ts";
-import type { Limits } from "../core/limits.ts";
+import type { ImageFormat, Layer, LayerChild, LayerDriver, NodeInfo } from "../core/layer.ts";
 import { findExtBackup } from "../filesystems/ext-backup.ts";
 import { recognise } from "../filesystems/registry.ts";
 import { missingRoles } from "../layers/lvm/driver.ts";
-import { qcow2Driver } from "../layers/qcow2/driver.ts";
-import { owningDevice } from "./backing.ts";
-import type { PathGate } from "./gate.ts";
+import { type ContextOptions, detectImage, imageContext, imageDriver, layerContext } from "./images.ts";
 import { leafInfo, withDetail } from "./node-info.ts";
 import { NESTED_DRIVERS } from "./registry.ts";
 import { nameNodes } from "./selectors.ts";
@@ -25,20 +22,13 @@ export interface StackSource {
   readonly path: string | null;
   readonly device: BlockDevice;
   /** Null: detect, which is done for plain files only. */
-  readonly format: "raw" | "qcow2" | null;
+  readonly format: "raw" | ImageFormat | null;
   readonly details: { readonly [key: string]: Json | undefined };
 }
 
-export interface StackOptions {
-  readonly writable: boolean;
-  readonly keys: KeyProvider;
-  readonly limits: Limits;
-  readonly gate: PathGate;
-  /** Opens a file that an image names and the gate allowed, for reading, with whatever locks the host wants. */
-  readonly openFile: (path: string) => Promise<BlockDevice>;
+export interface StackOptions extends ContextOptions {
   /** A detached LUKS header, tried for the first source's content. */
   readonly detachedHeader?: BlockDevice | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** An opened stack: the tree, and the devices in it until disposal. Sources stay the caller's. */
@@ -116,8 +106,8 @@ class Resolver implements Stack {
       source: index,
     });
     this.#roots.push(root);
-    const format = source.format ?? (await this.#detect(source, root));
-    if (format === "raw") {
+    const driver = await this.#imageFormat(source, root);
+    if (driver === null) {
       const raw = this.#child(
         root,
         "raw",
@@ -132,79 +122,47 @@ class Resolver implements Stack {
     }
     const luks = NESTED_DRIVERS.find((d) => d.name === "luks")!;
     const window = probeWindow(source.device);
-    if (source.format === "qcow2" && !(await qcow2Driver.probe(window)) && (await luks.probe(window))) {
-      await this.#qcow2InLuks(luks, source, root);
+    if (source.format !== null && !(await driver.probe(window)) && (await luks.probe(window))) {
+      await this.#imageInLuks(luks, driver, source, root);
     } else {
-      await this.#qcow2(source.device, source.path, root);
+      await this.#image(driver, source.device, source.path, root);
     }
   }
 
-  async #qcow2(device: BlockDevice, path: string | null, parent: TreeNode): Promise<void> {
-    const layer = await this.#track(qcow2Driver.open([device], this.#context(path, 0)));
+  async #image(driver: LayerDriver, device: BlockDevice, path: string | null, parent: TreeNode): Promise<void> {
+    const context = imageContext(this.#options, { path, layer: driver.name, depth: 0 });
+    const layer = await this.#track(driver.open([device], context));
     const size = layer.children[0]?.size ?? device.size;
-    const node = this.#child(parent, "qcow2", layer.info, null, size, null, true);
+    const node = this.#child(parent, driver.name, layer.info, null, size, null, true);
     await this.#intoLayer(layer, node, 0);
   }
 
   /** Only on the user's word (`--format qcow2` on a source that begins with LUKS): what lies inside is never guessed to be an image. */
-  async #qcow2InLuks(luks: LayerDriver, source: StackSource, root: TreeNode): Promise<void> {
-    const layer = await this.#track(luks.open([source.device], this.#context(null, 0)));
+  async #imageInLuks(luks: LayerDriver, image: LayerDriver, source: StackSource, root: TreeNode): Promise<void> {
+    const layer = await this.#track(luks.open([source.device], layerContext(this.#options, "luks")));
     const node = this.#child(root, "luks", layer.info, 0, source.device.size, null, false);
     const child = layer.children[0];
     if (layer.locked || !child) return this.#intoLayer(layer, node, 0);
-    await this.#qcow2(await this.#track(child.open()), null, node);
+    await this.#image(image, await this.#track(child.open()), null, node);
   }
 
-  /** Only a plain file is looked at: what a guest wrote onto a block device or an NBD export must never choose the format. */
-  async #detect(source: StackSource, root: TreeNode): Promise<"raw" | "qcow2"> {
-    if (source.kind !== "file") return "raw";
-    const hit = await qcow2Driver.probe(probeWindow(source.device));
-    if (!hit) return "raw";
-    if (!/\.(qcow2?|img)$/i.test(source.name) && /\.raw$/i.test(source.name)) {
+  /**
+   * Null: raw. Without the user's word only a plain file is looked at: what a guest wrote onto a block device or an NBD export must
+   * never choose the format.
+   */
+  async #imageFormat(source: StackSource, root: TreeNode): Promise<LayerDriver | null> {
+    if (source.format !== null) return source.format === "raw" ? null : imageDriver(source.format);
+    if (source.kind !== "file") return null;
+    const driver = await detectImage(source.device);
+    if (driver && /\.raw$/i.test(source.name)) {
       root.findings.push({
         severity: "warning",
         code: "format-guessed",
         layer: "file",
-        message:
-          "its content begins like a qcow2 image although its name says raw; if a guest owns this file as a raw disk, use --format raw",
+        message: `its content looks like a ${driver.name} image although its name says raw; if a guest owns this file as a raw disk, use --format raw`,
       });
     }
-    return "qcow2";
-  }
-
-  #context(imagePath: string | null, depth: number, header?: BlockDevice): OpenContext {
-    const { writable, keys, limits, signal, gate, openFile } = this.#options;
-    return {
-      writable,
-      keys,
-      limits,
-      signal,
-      ...(header ? { detachedHeader: header } : {}),
-      openImage: async (reference, format) => {
-        if (depth >= limits.backingDepth) {
-          throw new StorageError("limit", `the backing chain is longer than ${limits.backingDepth} images`, {
-            layer: "qcow2",
-            hint: "if the chain is no loop, raise it with --limit backingDepth=N",
-          });
-        }
-        if (imagePath === null) {
-          throw new StorageError("gate", `an image that comes over the network names the file ${reference}`, {
-            layer: "qcow2",
-          });
-        }
-        const path = gate.resolve(reference, imagePath, "qcow2");
-        const file = await openFile(path);
-        try {
-          const actual = format ?? ((await qcow2Driver.probe(probeWindow(file))) ? "qcow2" : "raw");
-          if (actual === "raw") return file;
-          const layer = await qcow2Driver.open([file], { ...this.#context(path, depth + 1), writable: false });
-          return await owningDevice(layer, file);
-        } catch (error) {
-          await file[Symbol.asyncDispose]();
-          throw error;
-        }
-      },
-    };
+    return driver;
   }
 
   /** Looks into a device and hangs what it finds below `parent`. */
@@ -264,7 +222,7 @@ class Resolver implements Stack {
     depth: number,
     header?: BlockDevice,
   ): Promise<boolean> {
-    const layer = await this.#track(driver.open([device], this.#context(null, 0, header)));
+    const layer = await this.#track(driver.open([device], layerContext(this.#options, driver.name, header)));
     const transparent = driver.name === "luks";
     const node = this.#child(parent, transparent ? driver.name : null, layer.info, 0, device.size, null, false);
     await this.#intoLayer(layer, node, depth + 1);
@@ -351,7 +309,7 @@ class Resolver implements Stack {
     try {
       return await missingRoles(
         members.map((m) => m.device),
-        this.#context(null, 0),
+        layerContext(this.#options, "lvm"),
       );
     } catch (error) {
       if (error instanceof StorageError && error.code !== "cancelled") return [];
@@ -366,7 +324,7 @@ class Resolver implements Stack {
       layer = await this.#track(
         driver.open(
           members.map((m) => m.device),
-          this.#context(null, 0),
+          layerContext(this.#options, driver.name),
         ),
       );
     } catch (error) {

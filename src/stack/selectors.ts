@@ -1,5 +1,6 @@
 import { StorageError } from "../core/errors.ts";
 import type { Finding } from "../core/finding.ts";
+import { IMAGE_FORMATS } from "../core/layer.ts";
 import type { Tree, TreeNode, Volume, VolumeKind } from "./tree.ts";
 
 /**
@@ -100,7 +101,18 @@ function groupName(group: TreeNode, groups: readonly TreeNode[]): GroupName {
   return { plain, shortest, all: [...new Set([shortest, plain, tagged, onDisk])] };
 }
 
+function isImage(kind: string | undefined): boolean {
+  return IMAGE_FORMATS.some((format) => format === kind);
+}
+
+/** A layer whose one content stands directly below it, unless it could not be opened. */
+function transparentKind(node: TreeNode): VolumeKind | null {
+  if (node.children.length > 0) return null;
+  return node.details.locked === undefined ? "unknown" : "locked";
+}
+
 function volumeKind(node: TreeNode): VolumeKind | null {
+  if (isImage(node.kind)) return transparentKind(node);
   switch (node.kind) {
     case "filesystem":
       return "filesystem";
@@ -111,9 +123,7 @@ function volumeKind(node: TreeNode): VolumeKind | null {
       return "unknown";
     case "luks1":
     case "luks2":
-    case "qcow2":
-      if (node.children.length > 0) return null;
-      return node.details.locked === undefined ? "unknown" : "locked";
+      return transparentKind(node);
     case "lvm-pv":
     case "partition":
     case "lvm-lv":
@@ -130,7 +140,7 @@ function text(value: unknown): string | null {
 
 function volume(node: TreeNode, kind: VolumeKind, place: Place, source: string): Volume {
   const d = node.details;
-  const type = kind === "locked" && node.kind !== "qcow2" ? "crypto_LUKS" : text(d.type);
+  const type = kind === "locked" && node.kind.startsWith("luks") ? "crypto_LUKS" : text(d.type);
   const isContent =
     node.kind === "filesystem" || node.kind === "swap" || node.kind === "md-member" || node.kind.startsWith("luks");
   const uuid = isContent ? text(d.uuid) : null;
@@ -140,7 +150,7 @@ function volume(node: TreeNode, kind: VolumeKind, place: Place, source: string):
   const printed = node.path.map((p) => (p.startsWith("lvm:") ? `lvm/${p.slice(4)}` : p));
   const full = [base, ...printed].join("/");
   const aliases = [...place.names, full];
-  if (printed[0] !== "qcow2") aliases.push([base, "raw", ...printed].join("/"));
+  if (!isImage(printed[0])) aliases.push([base, "raw", ...printed].join("/"));
   if (uuid) aliases.push(`UUID=${uuid}`);
   if (label) aliases.push(`LABEL=${label}`);
   return {

@@ -2,7 +2,7 @@ import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { FileDevice } from "../core/file-device.ts";
-import type { KeyProvider } from "../core/layer.ts";
+import type { ImageFormat, KeyProvider } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
 import { refuseBlockDeviceInUse } from "../host/block-device.ts";
 import { openSource } from "../host/open-source.ts";
@@ -18,7 +18,7 @@ import { recoverSource } from "./recover.ts";
 export interface SourceOptions {
   readonly sources: readonly string[];
   readonly keys: KeyProvider;
-  readonly format?: "raw" | "qcow2" | undefined;
+  readonly format?: "raw" | ImageFormat | undefined;
   readonly allowPath?: readonly string[] | undefined;
   readonly limits?: Limits | undefined;
   /** Path of a detached LUKS header for the first source. */
@@ -103,7 +103,7 @@ async function openLocal(path: string): Promise<FileDevice> {
   return (await openSource(identity, "read")).file;
 }
 
-function localSource(name: string, device: FileDevice, format: "raw" | "qcow2" | null): StackSource {
+function localSource(name: string, device: FileDevice, format: "raw" | ImageFormat | null): StackSource {
   const file = device.stat.isFile();
   return {
     name,

@@ -1,0 +1,90 @@
+import type { BlockDevice } from "../core/device.ts";
+import { StorageError } from "../core/errors.ts";
+import type { KeyProvider, LayerDriver, LayerName, OpenContext } from "../core/layer.ts";
+import type { Limits } from "../core/limits.ts";
+import { owningDevice } from "./backing.ts";
+import type { PathGate } from "./gate.ts";
+import { IMAGE_DRIVERS } from "./registry.ts";
+import { probeWindow } from "./window.ts";
+
+/** What layers get from the user of the stack. */
+export interface ContextOptions {
+  readonly writable: boolean;
+  readonly keys: KeyProvider;
+  readonly limits: Limits;
+  readonly gate: PathGate;
+  /** Opens a file that an image names and the gate allowed, for reading, with whatever locks the host wants. */
+  readonly openFile: (path: string) => Promise<BlockDevice>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An image whose references to other files are to be opened. */
+export interface ImagePlace {
+  /** Relative names start at this file's folder. Null: it came over the network or lies in another layer, and may name nothing. */
+  readonly path: string | null;
+  readonly layer: LayerName;
+  /** Images that were opened because one named the next. */
+  readonly depth: number;
+}
+
+/** Names that other programs write for a format, as in qcow2's header extension "backing file format". */
+const ALIASES: Readonly<Record<string, string>> = { vpc: "vhd" };
+
+/** The driver of an image format by its name. Throws `unsupported` with the formats that there are. */
+export function imageDriver(format: string, layer?: LayerName): LayerDriver {
+  const name = Object.hasOwn(ALIASES, format) ? ALIASES[format] : format;
+  const driver = IMAGE_DRIVERS.find((d) => d.name === name);
+  if (driver) return driver;
+  throw new StorageError("unsupported", `images of format ${format} are not supported`, {
+    layer,
+    feature: `image format ${format}`,
+    hint: `these are: raw, ${IMAGE_DRIVERS.map((d) => d.name).join(", ")}`,
+  });
+}
+
+/** The driver whose format the file has, or null for raw. Whoever calls this must be sure that no guest chose the file's first bytes. */
+export async function detectImage(file: BlockDevice): Promise<LayerDriver | null> {
+  const window = probeWindow(file);
+  for (const driver of IMAGE_DRIVERS) if (await driver.probe(window)) return driver;
+  return null;
+}
+
+/** The context for a layer that lies in no image file, or whose references are not to be followed. */
+export function layerContext(options: ContextOptions, layer: LayerName, detachedHeader?: BlockDevice): OpenContext {
+  return { ...imageContext(options, { path: null, layer, depth: 0 }), ...(detachedHeader ? { detachedHeader } : {}) };
+}
+
+/** The context for an image: what it names is opened through the path gate, for reading, and so on down the chain. */
+export function imageContext(options: ContextOptions, place: ImagePlace): OpenContext {
+  const { writable, keys, limits, signal, gate, openFile } = options;
+  const { layer, depth } = place;
+  return {
+    writable,
+    keys,
+    limits,
+    signal,
+    async openImage(reference, format) {
+      if (depth >= limits.backingDepth) {
+        throw new StorageError("limit", `the backing chain is longer than ${limits.backingDepth} images`, {
+          layer,
+          hint: "if the chain is no loop, raise it with --limit backingDepth=N",
+        });
+      }
+      if (place.path === null) {
+        throw new StorageError("gate", `an image that is not a file itself names the file ${reference}`, { layer });
+      }
+      const named = format === null || format === "raw" ? null : imageDriver(format, layer);
+      const path = gate.resolve(reference, place.path, layer);
+      const file = await openFile(path);
+      try {
+        const driver = format === null ? await detectImage(file) : named;
+        if (driver === null) return file;
+        const below = imageContext({ ...options, writable: false }, { path, layer: driver.name, depth: depth + 1 });
+        return await owningDevice(await driver.open([file], below), file);
+      } catch (error) {
+        await file[Symbol.asyncDispose]();
+        throw error;
+      }
+    },
+  };
+}
