@@ -6,7 +6,7 @@ import type { Limits } from "./limits.ts";
 export type LayerName = ImageFormat | "luks" | "mbr" | "gpt" | "lvm" | "md";
 
 /** Image formats by the name that `--format` takes; what is none of them is `raw`. */
-export const IMAGE_FORMATS = ["qcow2"] as const;
+export const IMAGE_FORMATS = ["qcow2", "vdi"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** `kind` of a node in the tree that `inspect --json` prints; other programs rely on these. */
@@ -75,6 +75,12 @@ export interface KeyRequest {
 /** Gives secrets to try, best guess first; an empty result means that there is no further one. */
 export interface KeyProvider {
   secretsFor(request: KeyRequest): Promise<readonly Secret[]>;
+}
+
+/** Encryption of whole 512-byte sectors, in place; `sector` numbers the first one. */
+export interface SectorCodec {
+  encrypt(data: Uint8Array, sector: number): void;
+  decrypt(data: Uint8Array, sector: number): void;
 }
 
 export interface OpenContext {

@@ -22,6 +22,13 @@ function plural(n: number, one: string, many = `${one}s`): string {
   return n === 1 ? `1 ${one}` : `${grouped(n)} ${many}`;
 }
 
+/** Kinds of nodes that contain a whole disk: an image format, or none. */
+const CONTAINERS: ReadonlySet<string> = new Set(["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"]);
+
+export function isContainer(node: NodeDocument): boolean {
+  return CONTAINERS.has(node.kind);
+}
+
 /** The word in the type column. */
 export function typeWord(node: NodeDocument): string {
   const d = node.details;
@@ -63,6 +70,12 @@ export function facts(node: NodeDocument): string[] {
   switch (node.kind) {
     case "qcow2":
       out.push(...qcow2Facts(d));
+      break;
+    case "vmdk":
+    case "vdi":
+    case "vhd":
+    case "vhdx":
+      out.push(...imageFacts(d));
       break;
     case "luks1":
     case "luks2":
@@ -114,15 +127,27 @@ function qcow2Facts(d: Details): (string | null)[] {
   ];
 }
 
+function imageFacts(d: Details): (string | null)[] {
+  const block = number(d, "blockSize");
+  const extents = list(d, "extents").length;
+  return [
+    string(d, "subformat"),
+    block === null || block === 0 ? null : `blocks of ${exactSize(block)}`,
+    extents > 0 ? plural(extents, "extent") : null,
+  ];
+}
+
 function luksFacts(d: Details): (string | null)[] {
   const bits = number(d, "keyBits");
   const cipher = string(d, "cipher");
   const slots = list(d, "keyslots").filter((s) => (s as { active?: boolean }).active !== false).length;
+  const tokens = list(d, "tokens").map((t) => (t as { type?: string }).type ?? "?");
   const by = d.unlockedBy as { slot?: number } | undefined;
   return [
     cipher && (bits ? `${cipher}, ${bits} bits` : cipher),
     plural(slots, "keyslot"),
     typeof by?.slot === "number" ? `opened by keyslot ${by.slot}` : null,
+    tokens.length > 0 ? `tokens ${tokens.join(", ")}` : null,
     string(d, "label"),
   ];
 }

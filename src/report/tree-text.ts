@@ -1,5 +1,5 @@
 import type { FindingDocument, InspectDocument, NodeDocument } from "../usecases/documents.ts";
-import { facts, longFacts, typeWord } from "./facts.ts";
+import { facts, isContainer, longFacts, typeWord } from "./facts.ts";
 import { humanSize, printable } from "./units.ts";
 
 /** How parts of the text are coloured; identity functions give plain text. */
@@ -74,9 +74,9 @@ class RowBuilder {
 
   build(): Row[] {
     for (const root of this.#doc.tree) {
-      // The container (qcow2, raw) is a fact about the source, not a step of its own.
+      // The container (qcow2, raw …) is a fact about the source, not a step of its own.
       const container = root.children[0];
-      if (container && (container.kind === "qcow2" || container.kind === "raw")) {
+      if (container && isContainer(container)) {
         const stored = root.details.allocatedBytes;
         const virtual = `${typeof stored === "number" ? `${humanSize(stored)} allocated` : ""}`;
         const name = String(root.details.name ?? root.id);
@@ -192,9 +192,7 @@ function nameOf(node: NodeDocument): string {
     case "luks1":
     case "luks2":
       return "encrypted";
-    case "qcow2":
-      return "image";
     default:
-      return "content";
+      return isContainer(node) ? "image" : "content";
   }
 }
