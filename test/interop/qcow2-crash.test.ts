@@ -43,6 +43,13 @@ const cases: Case[] = [
     cacheBytes: 1,
   },
   { name: "4 KiB clusters, snapshot", options: "cluster_size=4096", size: 512 * 1024, filled: 128, snapshot: true },
+  {
+    name: "extended L2 entries, 16 KiB clusters, snapshot",
+    options: "extended_l2=on,cluster_size=16k",
+    size: 512 * 1024,
+    filled: 100,
+    snapshot: true,
+  },
   { name: "version 2, 64 KiB clusters", options: "compat=0.10", size: 512 * 1024, filled: 128, snapshot: true },
 ];
 

@@ -80,6 +80,32 @@ describe("reading qcow2 as QEMU does", () => {
     await sameAsQemu(image);
   });
 
+  it("extended L2 entries: subclusters of every kind, with and without a backing file", async () => {
+    const image = convert("subclusters", ["extended_l2=on", "cluster_size=16k"]);
+    qemuIo(
+      image,
+      "write -z 8192 70000",
+      "write -z -u 200k 100k",
+      "discard 400k 64k",
+      "write -z 100 5000",
+      "write 1M 512",
+    );
+    await sameAsQemu(image);
+    const top = join(folder, "subclusters-top.qcow2");
+    const options = "extended_l2=on,cluster_size=128k";
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "-b", raw, "-F", "raw", top, "4M");
+    qemuIo(
+      top,
+      "write -P 9 5k 700",
+      "write -P 8 300k 20k",
+      "write -z 310k 8k",
+      "write -z 1M 300k",
+      "write -P 7 3145k 4k",
+    );
+    await sameAsQemu(top);
+    await sameAsQemu(convert("subclusters-c", ["extended_l2=on", "cluster_size=32k"], "-c"));
+  });
+
   it("a backing chain: qcow2 over a shorter qcow2 over a longer raw", async () => {
     const middle = join(folder, "middle.qcow2");
     const top = join(folder, "top.qcow2");

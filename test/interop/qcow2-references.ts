@@ -13,6 +13,8 @@ export function corruptions(image: Uint8Array): string[] {
   const bits = v3 ? 2 ** dv.getUint32(96) : 16;
   const perBlock = (size * 8) / bits;
   const codec = refcountCodec(bits);
+  // Incompatible feature bit 4: extended L2 entries, twice as long; their second half names no cluster.
+  const step = v3 && (u64(72) & 16n) !== 0n ? 16 : 8;
   const offsetOf = (entry: bigint): number => Number(entry & 0x00ff_ffff_ffff_fe00n);
   const references = new Map<number, number>();
   const use = (offset: number, length: number) => {
@@ -39,8 +41,8 @@ export function corruptions(image: Uint8Array): string[] {
       if (l2 === 0) continue;
       use(l2, size);
       if (active) copied.push({ cluster: l2 / size, flag: u64(l1 + i * 8) >> 63n === 1n });
-      for (let k = 0; k < size / 8; k++) {
-        const entry = u64(l2 + k * 8);
+      for (let k = 0; k < size; k += step) {
+        const entry = u64(l2 + k);
         if (offsetOf(entry) === 0) continue;
         use(offsetOf(entry), size);
         if (active) copied.push({ cluster: offsetOf(entry) / size, flag: entry >> 63n === 1n });

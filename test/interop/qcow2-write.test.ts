@@ -16,6 +16,7 @@ interface Shape {
   readonly backing: "none" | "raw" | "qcow2";
   readonly preallocated: boolean;
   readonly compressed: boolean;
+  readonly extended: boolean;
 }
 
 const shapes: fc.Arbitrary<Shape> = fc
@@ -28,10 +29,14 @@ const shapes: fc.Arbitrary<Shape> = fc
     backing: fc.constantFrom<Shape["backing"]>("none", "none", "raw", "qcow2"),
     preallocated: fc.boolean(),
     compressed: fc.boolean(),
+    extended: fc.boolean(),
   })
   .map(({ sectors, ...s }) => ({
     ...s,
     size: sectors * 512,
+    extended: s.extended && s.version === 3,
+    // Subclusters have at least 512 bytes.
+    clusterBits: s.extended && s.version === 3 ? Math.max(14, s.clusterBits) : s.clusterBits,
     refcountBits: s.version === 2 ? 16 : s.refcountBits,
     // A refcount of one bit cannot count a snapshot's reference, one of two bits not two of them and compressed sharing.
     snapshots: s.refcountBits < 4 && s.version === 3 ? 0 : s.snapshots,
@@ -65,6 +70,7 @@ function build(shape: Shape): { image: string; disk: Uint8Array; snapshots: { na
     `compat=${shape.version === 2 ? "0.10" : "1.1"}`,
     `cluster_size=${2 ** shape.clusterBits}`,
     `refcount_bits=${shape.refcountBits}`,
+    ...(shape.extended ? ["extended_l2=on"] : []),
   ];
   const create = ["create", "-q", "-f", "qcow2"];
   const half = Math.ceil(shape.size / 1024) * 512;

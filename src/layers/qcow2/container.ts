@@ -75,6 +75,15 @@ export class Container {
     return this.#broken !== null;
   }
 
+  /** What every write fails with once an update has failed. */
+  brokenError(): StorageError {
+    return new StorageError("io", "an earlier update of the image failed, so nothing more is written to it", {
+      layer: "qcow2",
+      cause: this.#broken,
+      hint: "open the image again; `qemu-img check` may report leaked clusters, which are harmless",
+    });
+  }
+
   async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
     this.#sound();
     await this.room(offset + from.length);
@@ -109,13 +118,7 @@ export class Container {
   }
 
   #sound(): void {
-    if (this.#broken !== null) {
-      throw new StorageError("io", "an earlier update of the image failed, so nothing more is written to it", {
-        layer: "qcow2",
-        cause: this.#broken,
-        hint: "open the image again; `qemu-img check` may report leaked clusters, which are harmless",
-      });
-    }
+    if (this.#broken !== null) throw this.brokenError();
   }
 
   #need(end: number): void {

@@ -12,7 +12,7 @@ export class Qcow2Device implements BlockDevice {
     this.size = image.geometry.size;
     this.caps = {
       writable,
-      alignment: 1,
+      alignment: image.encrypted ? 512 : 1,
       sectorSize: 512,
       optimalIo: image.geometry.clusterSize,
       extents: true,

@@ -2,12 +2,16 @@ import { type Decoded, struct } from "../../bytes/struct.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { safeNumber, withinLimit } from "../../core/numbers.ts";
+import { COMPRESSION_TYPE, EXTENDED_L2 } from "./features.ts";
+import { l2EntryBytes } from "./geometry.ts";
 
 /** `QFI\xfb` (qcow2 specification, "Header", bytes 0-3). */
 export const QCOW_MAGIC = 0x514649fb;
 /** QEMU's MIN_CLUSTER_BITS and MAX_CLUSTER_BITS (block/qcow2.h): 512 bytes to 2 MiB. */
 const MIN_CLUSTER_BITS = 9;
 const MAX_CLUSTER_BITS = 21;
+/** Specification, "Header", byte 20: with extended L2 entries a subcluster has at least 512 bytes. */
+const MIN_EXTENDED_CLUSTER_BITS = 14;
 /** Specification, "Header", byte 96: "may not exceed 6". */
 const MAX_REFCOUNT_ORDER = 6;
 /** Specification, "Header", byte 16. */
@@ -91,6 +95,9 @@ export function parseHeader(bytes: Uint8Array, limits: Limits): Header {
   }
   const extra = h.version === 3 ? version3(bytes) : VERSION_2_EXTRA;
   const clusterSize = 2 ** h.clusterBits;
+  if ((extra.incompatible & EXTENDED_L2) !== 0n && h.clusterBits < MIN_EXTENDED_CLUSTER_BITS) {
+    throw corrupt(`cluster_bits is ${h.clusterBits}; extended L2 entries need ${MIN_EXTENDED_CLUSTER_BITS}`, 20);
+  }
   if (extra.headerLength > clusterSize)
     throw corrupt(`header_length is ${extra.headerLength}, beyond the first cluster`, 100);
   return {
@@ -99,7 +106,7 @@ export function parseHeader(bytes: Uint8Array, limits: Limits): Header {
     clusterSize,
     size: safeNumber(h.size, "the virtual size", "qcow2", 24),
     cryptMethod: h.cryptMethod,
-    ...tables(h, clusterSize, limits),
+    ...tables(h, clusterSize, l2EntryBytes(extra.incompatible), limits),
     ...extra,
     backingName: backingName(h, clusterSize),
   };
@@ -123,7 +130,7 @@ function version3(bytes: Uint8Array): typeof VERSION_2_EXTRA {
   if (e.refcountOrder > MAX_REFCOUNT_ORDER)
     throw corrupt(`refcount_order is ${e.refcountOrder}, above ${MAX_REFCOUNT_ORDER}`, 96);
   const compressionType = e.headerLength > COMPRESSION_TYPE_AT ? (bytes[COMPRESSION_TYPE_AT] ?? 0) : 0;
-  if (((e.incompatible & COMPRESSION_TYPE_BIT) !== 0n) !== (compressionType !== 0)) {
+  if (((e.incompatible & COMPRESSION_TYPE) !== 0n) !== (compressionType !== 0)) {
     throw corrupt("the compression type contradicts its incompatible feature bit", COMPRESSION_TYPE_AT);
   }
   return {
@@ -136,9 +143,7 @@ function version3(bytes: Uint8Array): typeof VERSION_2_EXTRA {
   };
 }
 
-const COMPRESSION_TYPE_BIT = 8n;
-
-function tables(h: Decoded<typeof V2_HEADER.fields>, clusterSize: number, limits: Limits) {
+function tables(h: Decoded<typeof V2_HEADER.fields>, clusterSize: number, entryBytes: number, limits: Limits) {
   const aligned = (value: bigint, field: string, at: number): number => {
     const offset = safeNumber(value, field, "qcow2", at);
     if (offset % clusterSize !== 0) throw corrupt(`${field} ${offset} is not on a cluster boundary`, at);
@@ -157,7 +162,7 @@ function tables(h: Decoded<typeof V2_HEADER.fields>, clusterSize: number, limits
     56,
   );
   withinLimit(h.snapshotCount, limits.qcow2Snapshots, "qcow2Snapshots", "snapshots", "qcow2", 60);
-  const covered = Math.ceil(Number(h.size) / (clusterSize * (clusterSize / 8)));
+  const covered = Math.ceil(Number(h.size) / (clusterSize * (clusterSize / entryBytes)));
   if (h.l1Size < covered) throw corrupt(`the L1 table has ${h.l1Size} entries, the virtual size needs ${covered}`, 36);
   if (h.l1Size > 0 && l1TableOffset === 0) throw corrupt("the L1 table lies on the header", 40);
   if (refcountTableOffset === 0) throw corrupt("the refcount table lies on the header", 48);

@@ -70,6 +70,7 @@ describe("qcow2 headers that lie", () => {
     ["cluster_bits 64", (dv) => dv.setUint32(20, 64), "corrupt"],
     ["a size beyond 2^53", (dv) => dv.setBigUint64(24, 1n << 63n), "corrupt"],
     ["an L1 table too small for the size", (dv) => dv.setBigUint64(24, 1n << 40n), "corrupt"],
+    ["extended L2 entries with clusters too small for them", (dv) => dv.setBigUint64(72, 16n), "corrupt"],
     ["a huge L1 table", (dv) => dv.setUint32(36, 0xffffffff), "limit"],
     ["an L1 table off its boundary", (dv) => dv.setBigUint64(40, 513n), "corrupt"],
     ["an L1 table beyond the end", (dv) => dv.setBigUint64(40, 1n << 40n), "corrupt"],
@@ -118,7 +119,6 @@ describe("qcow2 headers that lie", () => {
 
   it.each<[string, (dv: DataView) => void, RegExp]>([
     ["external data file", (dv) => dv.setBigUint64(72, 4n), /external data file/],
-    ["extended L2", (dv) => dv.setBigUint64(72, 16n), /extended L2 entries/],
     [
       "compression type 7",
       (dv) => {
@@ -184,6 +184,60 @@ describe("qcow2 headers that lie", () => {
     expect(layer.info.findings.map((f) => f.code)).toEqual(["qcow2-backing-file"]);
     expect(layer.children[0]!.unavailable).toMatch(/nbd/);
     await expect(layer.children[0]!.open()).rejects.toMatchObject({ code: "unsupported" });
+  });
+});
+
+describe("extended L2 entries that lie", () => {
+  const SIZE = 16384;
+  /** 16 KiB clusters: header, L1, refcount table, refcount block, L2, data. Guest cluster 0 has subclusters 0 and 1 filled, 2 zero. */
+  const extended = (damage: (dv: DataView) => void = () => undefined): Uint8Array => {
+    const bytes = new Uint8Array(7 * SIZE);
+    bytes.set(image().subarray(0, 104));
+    const dv = new DataView(bytes.buffer);
+    dv.setUint32(20, 14);
+    dv.setBigUint64(40, BigInt(SIZE));
+    dv.setBigUint64(48, BigInt(2 * SIZE));
+    dv.setBigUint64(72, 16n);
+    dv.setBigUint64(SIZE, BigInt(4 * SIZE) | COPIED);
+    dv.setBigUint64(2 * SIZE, BigInt(3 * SIZE));
+    for (let i = 0; i < 6; i++) dv.setUint16(3 * SIZE + i * 2, 1);
+    dv.setBigUint64(4 * SIZE, BigInt(5 * SIZE) | COPIED);
+    dv.setUint32(4 * SIZE + 8, 0b100);
+    dv.setUint32(4 * SIZE + 12, 0b011);
+    bytes.fill(0x11, 5 * SIZE, 6 * SIZE);
+    damage(dv);
+    return bytes;
+  };
+
+  it("reads a sound one", async () => {
+    const device = await disk(extended());
+    const first = new Uint8Array(2048);
+    await device.read(first, 0);
+    expect([...new Set(first.subarray(0, 1024))]).toEqual([0x11]);
+    expect([...new Set(first.subarray(1024))]).toEqual([0]);
+  });
+
+  it.each<[string, (dv: DataView) => void]>([
+    ["a subcluster that is both allocated and zero", (dv) => dv.setUint32(4 * SIZE + 8, 0b110)],
+    ["subclusters without a host cluster", (dv) => dv.setBigUint64(4 * SIZE, 0n)],
+    ["the zero flag of a standard entry", (dv) => dv.setBigUint64(4 * SIZE, BigInt(5 * SIZE) | COPIED | 1n)],
+    ["a compressed cluster with a bitmap", (dv) => dv.setBigUint64(4 * SIZE, COMPRESSED | BigInt(5 * SIZE))],
+    ["a subcluster on the L1 table", (dv) => dv.setBigUint64(4 * SIZE, BigInt(SIZE) | COPIED)],
+  ])("calls %s corrupt, reading and writing", async (_, damage) => {
+    await expect((await disk(extended(damage))).read(new Uint8Array(16), 0)).rejects.toMatchObject({ code: "corrupt" });
+    const device = await disk(extended(damage), true);
+    await expect(device.write(new Uint8Array(16), 0)).rejects.toMatchObject({ code: "corrupt" });
+    await expect(device.zero(0, 512)).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  it("does not write into a cluster that is marked as not shared but counted twice", async () => {
+    const device = await disk(
+      extended((dv) => dv.setUint16(3 * SIZE + 10, 2)),
+      true,
+    );
+    for (const at of [0, 1024, 8192]) {
+      await expect(device.write(new Uint8Array(16), at)).rejects.toMatchObject({ code: "corrupt" });
+    }
   });
 });
 

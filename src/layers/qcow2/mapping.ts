@@ -1,20 +1,26 @@
 import { StorageError } from "../../core/errors.ts";
 import type { Container } from "./container.ts";
-import { type CompressedRange, decodeCompressed, decodeL1, EntryDecoder, type TableEntry } from "./entry.ts";
+import type { GuestData } from "./data.ts";
+import { type CompressedRange, decodeCompressed, decodeL1, L2Entry, NOWHERE, type TableEntry } from "./entry.ts";
 import type { Geometry } from "./geometry.ts";
-import type { Header } from "./header.ts";
 import type { Layout } from "./layout.ts";
 import { type Slice, SliceCache } from "./slice-cache.ts";
 
 /** Bytes of the L1 table that are written together: one sector. */
 const L1_PIECE = 512;
 
-/** Consecutive guest clusters of one kind; `data` also lies in consecutive host clusters. Bytes, not cut to the request's start. */
+/** Consecutive guest bytes of one kind; those with a place lie in consecutive host bytes. Lengths in bytes. */
 export type Run =
   | { readonly kind: "unallocated" | "zero"; readonly length: number }
-  /** A zero cluster that keeps a host cluster, or data; `host` is the byte that the run's first byte maps to. */
-  | { readonly kind: "data" | "zero-allocated"; readonly length: number; readonly host: number }
+  /** `host` is the byte that the run's first byte maps to. */
+  | { readonly kind: "data" | "zero-allocated" | "unfilled"; readonly length: number; readonly host: number }
   | { readonly kind: "compressed"; readonly length: number; readonly range: CompressedRange };
+
+/** Where an L1 table lies: the active one or a snapshot's. */
+export interface L1Location {
+  readonly offset: number;
+  readonly entries: number;
+}
 
 /** Where a guest offset's entry is. */
 export interface Place {
@@ -27,7 +33,7 @@ export interface Place {
   readonly left: number;
 }
 
-/** The active L1 table and its L2 tables. */
+/** An L1 table and its L2 tables. */
 export class ClusterMap {
   readonly l2: SliceCache;
   readonly #container: Container;
@@ -35,13 +41,15 @@ export class ClusterMap {
   readonly #layout: Layout;
   readonly #l1: DataView;
   readonly #l1Offset: number;
-  readonly #entry: EntryDecoder;
+  readonly #data: GuestData;
+  readonly #entry: L2Entry;
   readonly #dirtyL1 = new Set<number>();
 
   private constructor(
     container: Container,
     g: Geometry,
     layout: Layout,
+    data: GuestData,
     l1: Uint8Array,
     l1Offset: number,
     cacheBytes: number,
@@ -49,9 +57,10 @@ export class ClusterMap {
     this.#container = container;
     this.#g = g;
     this.#layout = layout;
+    this.#data = data;
     this.#l1 = new DataView(l1.buffer, l1.byteOffset, l1.byteLength);
     this.#l1Offset = l1Offset;
-    this.#entry = new EntryDecoder(g);
+    this.#entry = new L2Entry(g);
     this.l2 = new SliceCache(container, "an L2 table", g.sliceBytes, cacheBytes);
   }
 
@@ -59,11 +68,12 @@ export class ClusterMap {
     container: Container,
     g: Geometry,
     layout: Layout,
-    header: Header,
+    data: GuestData,
+    location: L1Location,
     cacheBytes: number,
   ): Promise<ClusterMap> {
-    const l1 = await container.readTable(header.l1TableOffset, header.l1Size * 8, "the L1 table");
-    return new ClusterMap(container, g, layout, l1, header.l1TableOffset, cacheBytes);
+    const l1 = await container.readTable(location.offset, location.entries * 8, "the L1 table");
+    return new ClusterMap(container, g, layout, data, l1, location.offset, cacheBytes);
   }
 
   get l1Entries(): number {
@@ -107,7 +117,7 @@ export class ClusterMap {
     const index = inTable % this.#g.sliceEntries;
     return {
       l1Index: Math.floor(cluster / this.#g.l2Entries),
-      inTable: (inTable - index) * 8,
+      inTable: (inTable - index) * this.#g.entryBytes,
       index,
       left: Math.min(this.#g.sliceEntries - index, this.#g.guestClusters - cluster),
     };
@@ -123,7 +133,7 @@ export class ClusterMap {
     const at = table.offset + place.inTable;
     const slice = this.l2.peek(at) ?? (await this.l2.load(at));
     const most = Math.min(place.left, Math.ceil((inCluster + length) / this.#g.clusterSize));
-    return this.#scan(slice, place.index, most, inCluster, length);
+    return this.#scan(slice, place.index, most, inCluster, length, cluster);
   }
 
   /** Bytes from `offset`, at most `length`, that are mapped by missing L2 tables, `l1Index` being the first of them. */
@@ -134,41 +144,38 @@ export class ClusterMap {
     return Math.min(length, next * perTable - offset);
   }
 
-  #scan(slice: Slice, first: number, most: number, inCluster: number, length: number): Run {
-    const { clusterSize, clusterBits } = this.#g;
+  /** `first`: index of the entry of guest cluster `cluster`; at most `most` entries are looked at. */
+  #scan(slice: Slice, first: number, most: number, inCluster: number, length: number, cluster: number): Run {
+    const { clusterSize, subclusterSize, entryBytes } = this.#g;
     const e = this.#entry;
-    const kind = e.decode(slice.view, first, slice.at);
-    if (kind === "compressed") {
-      const range = decodeCompressed(slice.view, first, clusterBits, slice.at);
-      return { kind, length: Math.min(length, clusterSize - inCluster), range };
+    e.load(slice.view, first, slice.at);
+    if (e.compressed) {
+      const range = decodeCompressed(this.#g, slice.view, first, slice.at);
+      return { kind: "compressed", length: Math.min(length, clusterSize - inCluster), range };
     }
-    const host = e.host;
-    let n = 1;
-    if (host !== 0) {
-      this.#checkHost(host, slice.at + first * 8);
-      while (n < most && e.decode(slice.view, first + n, slice.at) === kind && e.host === host + n * clusterSize) {
-        this.#checkHost(e.host, slice.at + (first + n) * 8);
-        n++;
+    const { host } = e;
+    const subcluster = Math.floor(inCluster / subclusterSize);
+    const kind = e.kind(subcluster);
+    if (host !== NOWHERE) this.#checkHost(host, cluster, slice.at + first * entryBytes);
+    let end = (subcluster + e.alike(subcluster)) * subclusterSize;
+    for (let n = 1; n < most && end === n * clusterSize; n++) {
+      e.load(slice.view, first + n, slice.at);
+      if (e.kind(0) !== kind) break;
+      if (host !== NOWHERE) {
+        if (e.host !== host + n * clusterSize) break;
+        this.#checkHost(e.host, cluster + n, slice.at + (first + n) * entryBytes);
       }
-    } else while (n < most && e.decode(slice.view, first + n, slice.at) === kind) n++;
-    const bytes = Math.min(length, n * clusterSize - inCluster);
-    return kind === "data" || kind === "zero-allocated"
+      end += e.alike(0) * subclusterSize;
+    }
+    const bytes = Math.min(length, end - inCluster);
+    return kind === "data" || kind === "zero-allocated" || kind === "unfilled"
       ? { kind, length: bytes, host: host + inCluster }
-      : { kind, length: bytes };
+      : { kind: kind === "zero" ? "zero" : "unallocated", length: bytes };
   }
 
-  #checkHost(host: number, at: number): void {
-    if (host >= this.#container.size) {
-      throw new StorageError(
-        "corrupt",
-        `a cluster at ${host}, beyond the end of the file (${this.#container.size} bytes)`,
-        {
-          layer: "qcow2",
-          offset: at,
-          hint: "the image is truncated or damaged: see `qemu-img check`",
-        },
-      );
-    }
+  #checkHost(host: number, cluster: number, at: number): void {
+    this.#data.check(host, cluster, at);
+    if (this.#data.external) return;
     const area = this.#layout.area(host / this.#g.clusterSize);
     if (area !== null) throw new StorageError("corrupt", `guest data lies on ${area}`, { layer: "qcow2", offset: at });
   }

@@ -1,6 +1,7 @@
 import type { BlockDevice, Extent, IoOptions } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Container } from "./container.ts";
+import type { GuestData } from "./data.ts";
 import type { CompressedRange } from "./entry.ts";
 import { expandCluster } from "./expand.ts";
 import type { Geometry } from "./geometry.ts";
@@ -9,34 +10,29 @@ import type { ClusterMap, Run } from "./mapping.ts";
 /** Expanded clusters kept, in bytes: small reads in sequence expand each cluster once. */
 const EXPANDED_BYTES = 4 * 1024 * 1024;
 
+export interface ReaderParts {
+  readonly container: Container;
+  readonly geometry: Geometry;
+  readonly data: GuestData;
+  readonly map: ClusterMap;
+  readonly compressionType: number;
+  readonly backing: BlockDevice | null;
+}
+
 /** Reads guest bytes: from host clusters, compressed clusters, the backing image, or zeros. */
 export class Reader {
-  readonly #container: Container;
-  readonly #g: Geometry;
-  readonly #map: ClusterMap;
-  readonly #compressionType: number;
-  readonly #backing: BlockDevice | null;
+  readonly #p: ReaderParts;
   /** Expanded clusters by offset of their data, oldest first. */
   readonly #expanded = new Map<number, Uint8Array>();
 
-  constructor(
-    container: Container,
-    g: Geometry,
-    map: ClusterMap,
-    compressionType: number,
-    backing: BlockDevice | null,
-  ) {
-    this.#container = container;
-    this.#g = g;
-    this.#map = map;
-    this.#compressionType = compressionType;
-    this.#backing = backing;
+  constructor(parts: ReaderParts) {
+    this.#p = parts;
   }
 
   async read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
     for (let done = 0; done < into.length; ) {
       if (options?.signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "qcow2" });
-      const run = await this.#map.run(offset + done, into.length - done);
+      const run = await this.#p.map.run(offset + done, into.length - done);
       await this.readRun(run, into.subarray(done, done + run.length), offset + done, options);
       done += run.length;
     }
@@ -46,12 +42,13 @@ export class Reader {
   async readRun(run: Run, into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
     switch (run.kind) {
       case "data":
-        return this.#container.read(into, run.host, options);
+        return this.#p.data.read(into, run.host, options);
       case "unallocated":
+      case "unfilled":
         return this.#readBacking(into, offset, options);
       case "compressed": {
         const cluster = await this.#expand(run.range);
-        const start = offset % this.#g.clusterSize;
+        const start = offset % this.#p.geometry.clusterSize;
         into.set(cluster.subarray(start, start + into.length));
         return;
       }
@@ -78,39 +75,41 @@ export class Reader {
     const end = offset + length;
     for (let at = offset; at < end; ) {
       if (options?.signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "qcow2" });
-      const run = await this.#map.run(at, end - at);
-      if (run.kind === "unallocated") yield* this.#backingExtents(at, run.length, options);
+      const run = await this.#p.map.run(at, end - at);
+      if (run.kind === "unallocated" || run.kind === "unfilled") yield* this.#backingExtents(at, run.length, options);
       else yield { offset: at, length: run.length, kind: run.kind.startsWith("zero") ? "zero" : "data" };
       at += run.length;
     }
   }
 
   async #readBacking(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
-    const there = this.#backing ? Math.min(Math.max(0, this.#backing.size - offset), into.length) : 0;
-    if (this.#backing && there > 0) await this.#backing.read(into.subarray(0, there), offset, options);
+    const { backing } = this.#p;
+    const there = backing ? Math.min(Math.max(0, backing.size - offset), into.length) : 0;
+    if (backing && there > 0) await backing.read(into.subarray(0, there), offset, options);
     into.fill(0, there);
   }
 
   async *#backingExtents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
-    const there = this.#backing ? Math.min(Math.max(0, this.#backing.size - offset), length) : 0;
-    if (this.#backing && there > 0) yield* this.#backing.extents(offset, there, options);
+    const { backing } = this.#p;
+    const there = backing ? Math.min(Math.max(0, backing.size - offset), length) : 0;
+    if (backing && there > 0) yield* backing.extents(offset, there, options);
     if (there < length) yield { offset: offset + there, length: length - there, kind: "hole" };
   }
 
   async #expand(range: CompressedRange): Promise<Uint8Array> {
     const known = this.#expanded.get(range.offset);
     if (known) return known;
-    const { clusterSize } = this.#g;
-    if (range.offset < clusterSize || range.offset >= this.#container.size) {
+    const { clusterSize } = this.#p.geometry;
+    if (range.offset < clusterSize || range.offset >= this.#p.container.size) {
       throw new StorageError("corrupt", `a compressed cluster at ${range.offset}, outside the file's data`, {
         layer: "qcow2",
         offset: range.offset,
       });
     }
     // The last one ends with the file, which is not padded to a sector.
-    const input = new Uint8Array(Math.min(range.length, this.#container.size - range.offset));
-    await this.#container.read(input, range.offset);
-    const out = await expandCluster(this.#compressionType, input, clusterSize, range.offset);
+    const input = new Uint8Array(Math.min(range.length, this.#p.container.size - range.offset));
+    await this.#p.container.read(input, range.offset);
+    const out = await expandCluster(this.#p.compressionType, input, clusterSize, range.offset);
     this.#expanded.set(range.offset, out);
     if (this.#expanded.size * clusterSize > EXPANDED_BYTES) {
       const oldest = this.#expanded.keys().next();

@@ -1,13 +1,16 @@
 import type { IoOptions } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
+import { Allocation } from "./allocation.ts";
 import type { Container } from "./container.ts";
-import { decodeCompressed, EntryDecoder, flagZero, putData, putEmpty } from "./entry.ts";
+import type { GuestData } from "./data.ts";
+import { L2Entry, NOWHERE, putEntry, subclusterBits } from "./entry.ts";
 import type { Geometry } from "./geometry.ts";
 import type { Layout } from "./layout.ts";
 import type { ClusterMap, Place, Run } from "./mapping.ts";
 import type { Reader } from "./reader.ts";
-import type { ClusterRun, Refcounts } from "./refcounts.ts";
+import type { Refcounts } from "./refcounts.ts";
 import type { Slice } from "./slice-cache.ts";
+import { SubclusterWriter } from "./subclusters.ts";
 
 /** Zeros are written in pieces of at most this many bytes. */
 const ZERO_PIECE = 1024 * 1024;
@@ -19,7 +22,10 @@ export interface WriterParts {
   readonly map: ClusterMap;
   readonly reader: Reader;
   readonly refcounts: Refcounts;
+  readonly data: GuestData;
   readonly hasBacking: boolean;
+  /** The external data file must read like the disk without the image: zeros are written out there, and nothing is discarded. */
+  readonly rawDataFile: boolean;
 }
 
 /**
@@ -34,12 +40,16 @@ export interface WriterParts {
 export class Writer {
   readonly #p: WriterParts;
   readonly #g: Geometry;
-  readonly #entry: EntryDecoder;
+  readonly #entry: L2Entry;
+  readonly #allocation: Allocation;
+  readonly #subclusters: SubclusterWriter;
 
   constructor(parts: WriterParts) {
     this.#p = parts;
     this.#g = parts.geometry;
-    this.#entry = new EntryDecoder(parts.geometry);
+    this.#entry = new L2Entry(parts.geometry);
+    this.#allocation = new Allocation(parts.geometry, parts.refcounts, parts.data);
+    this.#subclusters = new SubclusterWriter({ ...parts, allocation: this.#allocation });
   }
 
   async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
@@ -52,18 +62,20 @@ export class Writer {
   }
 
   async zero(offset: number, length: number, options?: IoOptions): Promise<void> {
-    await this.#clear(offset, length, "zero", options);
+    if (this.#p.rawDataFile) await this.#writeZeros(offset, length, options);
+    else await this.#clear(offset, length, "zero", options);
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    await this.#clear(offset, length, "discard");
+    if (!this.#p.rawDataFile) await this.#clear(offset, length, "discard");
   }
 
   /** Makes the tables on disk say what those in memory say. The last decrements are written, not flushed. */
   async commit(): Promise<void> {
-    const { container, map, refcounts } = this.#p;
+    const { container, map, refcounts, data } = this.#p;
     if (!refcounts.pending && map.l2.dirtyCount === 0 && !map.l1Dirty) return;
     await container.critical(async () => {
+      await data.flush();
       await refcounts.writeIncrements();
       if (map.l2.dirtyCount > 0) {
         await map.l2.writeDirty();
@@ -129,30 +141,38 @@ export class Writer {
       const at = offset + done;
       const run = await this.#p.map.run(at, from.length - done);
       const part = from.subarray(done, done + run.length);
-      done += (await this.#writeInPlace(slice, run, part, at)) || (await this.#writeNew(slice, run, part, at));
+      done +=
+        (await this.#writeInPlace(slice, run, part, at)) || (await this.#writeElsewhere(slice, run, from, done, at));
     }
+  }
+
+  /** Bytes of `from`, from `done` on, written where new clusters or subclusters are needed. */
+  #writeElsewhere(slice: Slice, run: Run, from: Uint8Array, done: number, at: number): Promise<number> {
+    if (!this.#g.extended) return this.#writeNew(slice, run, from.subarray(done, done + run.length), at);
+    const { clusterSize } = this.#g;
+    const part = from.subarray(done, done + clusterSize - (at % clusterSize));
+    return this.#subclusters.write(slice, this.#p.map.place(this.#cluster(at)).index, part, at);
   }
 
   /** Bytes written where they belong, or 0 when the run needs new clusters. */
   async #writeInPlace(slice: Slice, run: Run, part: Uint8Array, offset: number): Promise<number> {
-    if (run.kind !== "data" && run.kind !== "zero-allocated") return 0;
-    const { container, refcounts, map } = this.#p;
+    if (run.kind !== "data" && (run.kind !== "zero-allocated" || this.#g.extended)) return 0;
+    const { data, map } = this.#p;
     const { clusterSize } = this.#g;
     const index = map.place(this.#cluster(offset)).index;
     const copied = this.#countCopied(slice, index, this.#cluster(offset + run.length - 1) - this.#cluster(offset) + 1);
     if (copied === 0) return 0;
     const inCluster = offset % clusterSize;
     const host = run.host - inCluster;
-    await refcounts.verifyExclusive({ first: host / clusterSize, count: copied });
+    await this.#allocation.verifyExclusive({ first: host / clusterSize, count: copied }, this.#cluster(offset));
     const length = Math.min(part.length, copied * clusterSize - inCluster);
     if (run.kind === "data") {
-      await container.write(part.subarray(0, length), run.host);
+      await data.write(part.subarray(0, length), run.host);
       return length;
     }
     // The entry still says zero: what the host clusters hold is not to be seen, so they are written whole.
     await this.#writeWhole(host, copied, part.subarray(0, length), inCluster, null, offset);
-    for (let i = 0; i < copied; i++) putData(slice.view, index + i, host + i * clusterSize);
-    map.l2.markDirty(slice);
+    this.#putData(slice, index, copied, host);
     return length;
   }
 
@@ -160,7 +180,7 @@ export class Writer {
   #countCopied(slice: Slice, index: number, count: number): number {
     let n = 0;
     while (n < count) {
-      this.#entry.decode(slice.view, index + n, slice.at);
+      this.#entry.load(slice.view, index + n, slice.at);
       if (!this.#entry.copied) break;
       n++;
     }
@@ -169,31 +189,39 @@ export class Writer {
 
   /** Writes into newly allocated clusters; returns the bytes written, at least to the end of the first cluster. */
   async #writeNew(slice: Slice, run: Run, part: Uint8Array, offset: number): Promise<number> {
-    const { refcounts, map } = this.#p;
     const { clusterSize } = this.#g;
     const inCluster = offset % clusterSize;
-    const index = map.place(this.#cluster(offset)).index;
+    const index = this.#p.map.place(this.#cluster(offset)).index;
     const wanted = Math.ceil((inCluster + part.length) / clusterSize);
-    const fresh = await refcounts.allocate(this.#countShared(slice, index, wanted));
+    const fresh = await this.#allocation.allocate(this.#cluster(offset), this.#countShared(slice, index, wanted));
     const host = fresh.first * clusterSize;
     const length = Math.min(part.length, fresh.count * clusterSize - inCluster);
     try {
       await this.#writeWhole(host, fresh.count, part.subarray(0, length), inCluster, run, offset);
-      await this.#releaseOld(slice, index, fresh.count);
+      await this.#allocation.releaseEntries(slice, index, fresh.count);
     } catch (error) {
-      await refcounts.release(fresh);
+      await this.#allocation.giveBack(fresh);
       throw error;
     }
-    for (let i = 0; i < fresh.count; i++) putData(slice.view, index + i, host + i * clusterSize);
-    map.l2.markDirty(slice);
+    this.#putData(slice, index, fresh.count, host);
     return length;
+  }
+
+  /** Names `count` whole clusters from `host` on, ours alone. */
+  #putData(slice: Slice, index: number, count: number, host: number): void {
+    const { clusterSize } = this.#g;
+    for (let i = 0; i < count; i++) {
+      const e = { host: host + i * clusterSize, copied: true, filled: 1, zeros: 0 };
+      putEntry(this.#g, slice.view, index + i, e);
+    }
+    this.#p.map.l2.markDirty(slice);
   }
 
   /** Length of the stretch without COPIED, at least one. */
   #countShared(slice: Slice, index: number, count: number): number {
     let n = 1;
     while (n < count) {
-      this.#entry.decode(slice.view, index + n, slice.at);
+      this.#entry.load(slice.view, index + n, slice.at);
       if (this.#entry.copied) break;
       n++;
     }
@@ -212,26 +240,26 @@ export class Writer {
     old: Run | null,
     offset: number,
   ): Promise<void> {
-    const { container } = this.#p;
+    const { data } = this.#p;
     const { clusterSize } = this.#g;
     const tail = count * clusterSize - inCluster - part.length;
-    if (inCluster === 0 && tail === 0) return container.write(part, host);
+    if (inCluster === 0 && tail === 0) return data.write(part, host);
     const start = offset - inCluster;
     const headEnd = inCluster === 0 ? 0 : clusterSize;
     if (headEnd > 0) {
       const cluster = await this.#present(start, old);
       cluster.set(part.subarray(0, clusterSize - inCluster), inCluster);
-      await container.write(cluster, host);
+      await data.write(cluster, host);
     }
     const tailStart = tail === 0 ? count * clusterSize : (count - 1) * clusterSize;
     if (tailStart > headEnd) {
       const middle = part.subarray(headEnd === 0 ? 0 : headEnd - inCluster, tailStart - inCluster);
-      await container.write(middle, host + headEnd);
+      await data.write(middle, host + headEnd);
     }
     if (tailStart < count * clusterSize && tailStart >= headEnd) {
       const cluster = await this.#present(start + tailStart, old);
       cluster.set(part.subarray(tailStart - inCluster));
-      await container.write(cluster, host + tailStart);
+      await data.write(cluster, host + tailStart);
     }
   }
 
@@ -244,55 +272,50 @@ export class Writer {
     return cluster;
   }
 
-  /** Releases the host clusters that `count` entries from `index` on name. */
-  async #releaseOld(slice: Slice, index: number, count: number): Promise<void> {
-    const { clusterSize, clusterBits } = this.#g;
-    const e = this.#entry;
-    const runs: ClusterRun[] = [];
-    for (let i = index; i < index + count; i++) {
-      const kind = e.decode(slice.view, i, slice.at);
-      if (kind === "data" || kind === "zero-allocated") runs.push({ first: e.host / clusterSize, count: 1 });
-      else if (kind === "compressed") {
-        const range = decodeCompressed(slice.view, i, clusterBits, slice.at);
-        const first = this.#cluster(range.offset);
-        runs.push({ first, count: this.#cluster(range.offset + range.length - 1) - first + 1 });
-      }
-    }
-    await this.#p.refcounts.release(...runs);
-  }
-
   async #clear(offset: number, length: number, how: "zero" | "discard", options?: IoOptions): Promise<void> {
-    const { clusterSize, size } = this.#g;
     const end = offset + length;
     for (let at = offset; at < end; ) {
       await this.#between(options);
-      const run = await this.#p.map.run(at, Math.min(end - at, this.#toSliceEnd(at)));
-      const inCluster = at % clusterSize;
-      let step = run.length;
-      if (!this.#alreadyClear(run, how)) {
-        // Whole clusters change their entry; the last cluster of the disk counts as whole up to the disk's end.
-        const whole = at + step === size ? step : step - ((at + step) % clusterSize);
-        if (inCluster === 0 && whole > 0) {
-          await this.#clearWhole(at, whole, how);
-          step = whole;
-        } else {
-          step = Math.min(step, clusterSize - inCluster);
-          if (how === "zero") await this.#writeZeros(at, step);
-        }
-      }
-      at += step;
+      const most = Math.min(end - at, this.#toSliceEnd(at));
+      const run = await this.#p.map.run(at, most);
+      if (this.#alreadyClear(run, how)) at += run.length;
+      // With subclusters a run may end inside a cluster that is to be cleared whole.
+      else at += await this.#clearSome(at, this.#g.extended ? most : run.length, how);
     }
+  }
+
+  /** Clears at `at` at least one and at most `length` bytes of one slice's span; returns how many. */
+  async #clearSome(at: number, length: number, how: "zero" | "discard"): Promise<number> {
+    const { clusterSize, subclusterSize, extended, size } = this.#g;
+    const inCluster = at % clusterSize;
+    // Whole clusters change their entry; the last cluster of the disk counts as whole up to the disk's end.
+    const whole = at + length === size ? length : length - ((at + length) % clusterSize);
+    if (inCluster === 0 && whole > 0) {
+      await this.#clearWhole(at, whole, how);
+      return whole;
+    }
+    const rest = Math.min(length, clusterSize - inCluster);
+    if (how === "discard") return rest;
+    const inSubcluster = at % subclusterSize;
+    const parts = at + rest === size ? rest : rest - ((at + rest) % subclusterSize);
+    if (extended && inSubcluster === 0 && parts > 0) {
+      if (await this.#zeroSubclusters(at, parts)) return parts;
+    }
+    const piece = extended ? Math.min(rest, subclusterSize - inSubcluster) : rest;
+    await this.#writeZeros(at, piece);
+    return piece;
   }
 
   #alreadyClear(run: Run, how: "zero" | "discard"): boolean {
     if (run.kind === "unallocated") return how === "discard" || !this.#p.hasBacking;
+    if (run.kind === "unfilled") return how === "zero" && !this.#p.hasBacking;
     return run.kind === "zero" || (run.kind === "zero-allocated" && how === "zero");
   }
 
   /** `length` covers whole clusters from the cluster at `offset` inside one slice. */
   async #clearWhole(offset: number, length: number, how: "zero" | "discard"): Promise<void> {
     const { map, hasBacking } = this.#p;
-    const { version, clusterSize } = this.#g;
+    const { version, clusterSize, subclusters } = this.#g;
     if (version < 3 && hasBacking) {
       // Version 2 has no zero clusters, and a hole would show the backing file.
       if (how === "zero") await this.#writeZeros(offset, length);
@@ -301,22 +324,45 @@ export class Writer {
     const place = map.place(this.#cluster(offset));
     const slice = await this.#ownSlice(place);
     const count = Math.ceil(length / clusterSize);
+    const all = subclusterBits(0, subclusters);
     map.l2.markDirty(slice);
     for (let i = place.index; i < place.index + count; i++) {
-      this.#entry.decode(slice.view, i, slice.at);
+      this.#entry.load(slice.view, i, slice.at);
       // Zeroing keeps a cluster that is ours for the next write, as QEMU does; a discard gives it back.
-      if (how === "zero" && version >= 3 && this.#entry.copied) flagZero(slice.view, i);
-      else {
-        await this.#releaseOld(slice, i, 1);
-        putEmpty(slice.view, i, version >= 3 && (hasBacking || how === "zero"));
+      if (how === "zero" && version >= 3 && this.#entry.copied) {
+        putEntry(this.#g, slice.view, i, { host: this.#entry.host, copied: true, filled: 0, zeros: all });
+      } else {
+        await this.#allocation.releaseEntries(slice, i, 1);
+        const zeros = version >= 3 && (hasBacking || how === "zero") ? all : 0;
+        putEntry(this.#g, slice.view, i, { host: NOWHERE, copied: false, filled: 0, zeros });
       }
     }
   }
 
-  async #writeZeros(offset: number, length: number): Promise<void> {
+  /** Marks whole subclusters of one cluster as zero; the cluster keeps its place. False: it is compressed, so it has none. */
+  async #zeroSubclusters(offset: number, length: number): Promise<boolean> {
+    const { clusterSize, subclusterSize } = this.#g;
+    const place = this.#p.map.place(this.#cluster(offset));
+    const slice = await this.#ownSlice(place);
+    const e = this.#entry;
+    e.load(slice.view, place.index, slice.at);
+    if (e.compressed) return false;
+    const first = (offset % clusterSize) / subclusterSize;
+    const bits = subclusterBits(first, first + Math.ceil(length / subclusterSize));
+    putEntry(this.#g, slice.view, place.index, {
+      host: e.host,
+      copied: e.copied,
+      filled: e.filled & ~bits,
+      zeros: e.zeros | bits,
+    });
+    this.#p.map.l2.markDirty(slice);
+    return true;
+  }
+
+  async #writeZeros(offset: number, length: number, options?: IoOptions): Promise<void> {
     const zeros = new Uint8Array(Math.min(length, ZERO_PIECE));
     for (let done = 0; done < length; done += zeros.length) {
-      await this.write(zeros.subarray(0, Math.min(zeros.length, length - done)), offset + done);
+      await this.write(zeros.subarray(0, Math.min(zeros.length, length - done)), offset + done, options);
     }
   }
 }
