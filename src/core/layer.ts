@@ -6,7 +6,7 @@ import type { Limits } from "./limits.ts";
 export type LayerName = ImageFormat | "luks" | "mbr" | "gpt" | "lvm" | "md";
 
 /** Image formats by the name that `--format` takes; what is none of them is `raw`. */
-export const IMAGE_FORMATS = ["qcow2", "vdi"] as const;
+export const IMAGE_FORMATS = ["qcow2", "vdi", "vhd"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** `kind` of a node in the tree that `inspect --json` prints; other programs rely on these. */
@@ -83,6 +83,13 @@ export interface SectorCodec {
   decrypt(data: Uint8Array, sector: number): void;
 }
 
+/** A LUKS header that lies inside an image, opened; or why there is no key. Nothing here is secret. */
+export interface UnlockedHeader {
+  readonly details: { readonly [key: string]: Json | undefined };
+  readonly findings: readonly Finding[];
+  readonly result: { readonly codec: SectorCodec } | { readonly locked: NonNullable<Layer["locked"]> };
+}
+
 export interface OpenContext {
   /** The members are writable and the layer should be opened for writing. */
   readonly writable: boolean;
@@ -100,6 +107,15 @@ export interface OpenContext {
    * `limit` when the chain is too deep, `unsupported` for a format that nobody here reads.
    */
   openImage(reference: string, format: string | null): Promise<BlockDevice>;
+  /** An image's internal snapshot (its name or id) that is to be shown, for reading, in place of the disk as it is now. */
+  readonly snapshot?: string | undefined;
+  /**
+   * Opens the file that holds an image's data, through the path gate; writable when the context is. Its bytes are never looked into for
+   * a format. Absent where an image cannot have one.
+   */
+  readonly openDataFile?: ((reference: string) => Promise<BlockDevice>) | undefined;
+  /** Reads and unlocks the LUKS header that an image carries; `header` is that header and its keyslots. */
+  readonly unlockHeader?: ((header: BlockDevice) => Promise<UnlockedHeader>) | undefined;
 }
 
 export interface LayerChild {
@@ -132,6 +148,8 @@ export interface Layer extends AsyncDisposable {
 
 export interface LayerDriver {
   readonly name: LayerName;
+  /** It has internal snapshots and understands `context.snapshot`. */
+  readonly hasSnapshots?: boolean | undefined;
   /** Bounded reads, never writes. A wrong format is the value null; a damaged header of the right format is a hit. */
   probe(window: ProbeWindow): Promise<ProbeHit | null>;
   /** `members`: one device, or those of a set in any order. Corruption is a StorageError. */

@@ -23,15 +23,14 @@ export class TablePages {
   }
 
   /**
-   * A view that holds the byte at `at` of the table, and that byte's place in the view. An entry whose size divides 64 KiB never lies in two
-   * views. Only a page that is not in memory costs a promise.
+   * What `decode` makes of the entry at `at` of the table, which it finds at `index` of the view. An entry whose size divides 64 KiB never
+   * lies in two views. Only a page that is not in memory costs a promise.
    */
-  at(at: number): { view: DataView; index: number } | Promise<{ view: DataView; index: number }> {
+  entry<T>(at: number, decode: (view: DataView, index: number) => T): T | Promise<T> {
     const page = Math.floor(at / PAGE);
+    const index = at - page * PAGE;
     const view = this.#pages.get(page);
-    return view
-      ? { view, index: at - page * PAGE }
-      : this.#load(page).then((v) => ({ view: v, index: at - page * PAGE }));
+    return view ? decode(view, index) : this.#load(page).then((loaded) => decode(loaded, index));
   }
 
   async #load(page: number): Promise<DataView> {

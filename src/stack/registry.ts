@@ -5,9 +5,10 @@ import { lvmDriver } from "../layers/lvm/driver.ts";
 import { mbrDriver } from "../layers/mbr/driver.ts";
 import { qcow2Driver } from "../layers/qcow2/driver.ts";
 import { vdiDriver } from "../layers/vdi/driver.ts";
+import { vhdDriver } from "../layers/vhd/driver.ts";
 
 /** Image formats, in the order in which a plain file is probed for them. Each driver's name is one of IMAGE_FORMATS. */
-export const IMAGE_DRIVERS: readonly LayerDriver[] = [qcow2Driver, vdiDriver];
+export const IMAGE_DRIVERS: readonly LayerDriver[] = [qcow2Driver, vdiDriver, vhdDriver];
 
 /**
  * Layers that may stand anywhere in a stack, in the order in which they are asked. LVM comes before the partition tables: a physical

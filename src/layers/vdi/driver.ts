@@ -1,5 +1,5 @@
 import { view } from "../../bytes/struct.ts";
-import { blockMapped } from "../../core/block-map.ts";
+import { type BlockPlace, blockMapped } from "../../core/block-map.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { LayerDriver } from "../../core/layer.ts";
 import { readOnlyImage, refusedImage } from "../../core/read-only-image.ts";
@@ -27,7 +27,7 @@ export const vdiDriver: LayerDriver = {
     if (refused !== null) return refusedImage("vdi", details, refused);
     const short = truncation(header, file.size);
     const table = new TablePages(file, mapOffset, blocks * 4);
-    const decode = ({ view, index }: { view: DataView; index: number }) => {
+    const decode = (view: DataView, index: number): BlockPlace => {
       const entry = view.getUint32(index, true);
       return entry === FREE ? "hole" : entry === ZERO ? "zero" : dataOffset + entry * blockSize;
     };
@@ -44,10 +44,7 @@ export const vdiDriver: LayerDriver = {
           blockSize,
           sectorSize: 512,
           file,
-          place(index) {
-            const at = table.at(index * 4);
-            return at instanceof Promise ? at.then(decode) : decode(at);
-          },
+          place: (index) => table.entry(index * 4, decode),
         });
       },
     });
