@@ -9,6 +9,16 @@ export interface Limits {
   readonly qcow2RefcountTableBytes: number;
   /** qcow2 snapshots; QEMU's QCOW_MAX_SNAPSHOTS is 65536, of which each costs an L1 table when opened. */
   readonly qcow2Snapshots: number;
+  /** VMDK descriptor text; QEMU reads up to 1 MiB. */
+  readonly vmdkDescriptorBytes: number;
+  /** Extents that a VMDK descriptor may list; each is an open file. 2 TiB in files of 2 GiB are 1024. */
+  readonly vmdkExtents: number;
+  /** Grain directory of one VMDK extent; 4 MiB are 32 TiB in grains of 64 KiB. */
+  readonly vmdkDirectoryBytes: number;
+  /** A compressed VMDK grain when it is expanded; all that are known are of 64 KiB. */
+  readonly vmdkGrainBytes: number;
+  /** VHDX log; Hyper-V and QEMU make 1 MiB. */
+  readonly vhdxLogBytes: number;
   /** Images in one backing chain. */
   readonly backingDepth: number;
   /** Layers inside layers, counted from the source. */
@@ -29,14 +39,27 @@ export interface Limits {
   /** One copy of LVM2 metadata text. */
   readonly lvmMetadataBytes: number;
   readonly lvmSegments: number;
+  /** Chunks that one classic LVM snapshot has of its own; each costs 16 bytes of memory. */
+  readonly lvmSnapshotExceptions: number;
   /** ext group descriptors; 64 MiB describe 128 TiB in blocks of 4 KiB. */
   readonly extDescriptorBytes: number;
+  /** Bytes of one ext directory. */
+  readonly extDirectoryBytes: number;
+  /** Names in one ext directory. */
+  readonly extDirectoryEntries: number;
+  /** Folders inside folders when a tree is listed or copied. */
+  readonly extFolderDepth: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
   qcow2L1Bytes: 32 * 1024 * 1024,
   qcow2RefcountTableBytes: 8 * 1024 * 1024,
   qcow2Snapshots: 65536,
+  vmdkDescriptorBytes: 1024 * 1024,
+  vmdkExtents: 4096,
+  vmdkDirectoryBytes: 4 * 1024 * 1024,
+  vmdkGrainBytes: 16 * 1024 * 1024,
+  vhdxLogBytes: 64 * 1024 * 1024,
   backingDepth: 200,
   nestingDepth: 16,
   nodes: 10_000,
@@ -49,5 +72,9 @@ export const DEFAULT_LIMITS: Limits = {
   gptEntryBytes: 4 * 1024 * 1024,
   lvmMetadataBytes: 16 * 1024 * 1024,
   lvmSegments: 1_000_000,
+  lvmSnapshotExceptions: 4_000_000,
   extDescriptorBytes: 64 * 1024 * 1024,
+  extDirectoryBytes: 256 * 1024 * 1024,
+  extDirectoryEntries: 1_000_000,
+  extFolderDepth: 500,
 };

@@ -151,12 +151,7 @@ describe("logical volumes that make no sense", () => {
     ],
     ["itself below", [striped(0, 1, [["bad", 0]])], /made of itself/],
     ["no segments", [], /has no segments/],
-    [
-      "an unknown type",
-      ['start_extent = 0 extent_count = 1 type = "raid5"'],
-      /segment type raid5 is not supported yet/,
-    ],
-    ["the type error", ['start_extent = 0 extent_count = 1 type = "error"'], /segment type error is not supported yet/],
+    ["an unknown type", ['start_extent = 0 extent_count = 1 type = "vdo"'], /segment type vdo is not supported/],
     ["a type with a flag", ['start_extent = 0 extent_count = 1 type = "striped+NEW"'], /segment type striped\+NEW/],
   ];
   for (const [name, segments, reason] of bad) {
@@ -174,13 +169,26 @@ describe("logical volumes that make no sense", () => {
     expect(result).toEqual({ a: expect.stringMatching(/with b$/), b: expect.stringMatching(/with a$/), c: null });
   });
 
-  it("refuses an unknown status flag, and a merging snapshot's origin", async () => {
+  it("refuses an unknown status flag, and two snapshots that are merged into one origin", async () => {
     expect((await reasons(lvText("a", [striped(0, 1, [["pv0", 0]])], '"READ", "WRITE", "VISIBLE", "NEW"'))).a).toMatch(
       /NEW/,
     );
-    const snapshot = 'start_extent = 0 extent_count = 4 type = "snapshot" origin = "one" merging_store = "cow"';
-    const text = `${ONE} ${lvText("cow", [striped(0, 1, [["pv0", 8]])])} ${lvText("snapshot0", [snapshot])}`;
-    expect(await reasons(text)).toMatchObject({ one: expect.stringMatching(/cow is being merged/) });
+    const link = (n: number) =>
+      lvText(`snapshot${n}`, [
+        `start_extent = 0 extent_count = 4 type = "snapshot" origin = "one" merging_store = "cow${n}"`,
+      ]);
+    const cow = (n: number) => lvText(`cow${n}`, [striped(0, 1, [["pv0", 8 + n]])]);
+    expect((await reasons(`${ONE} ${cow(0)} ${link(0)}`)).one).toBeNull();
+    expect((await reasons(`${ONE} ${cow(0)} ${link(0)} ${cow(1)} ${link(1)}`)).one).toMatch(/cow0 and cow1 are both/);
+  });
+
+  it("opens what has an error segment, and fails where it is read", async () => {
+    const error = 'start_extent = 1 extent_count = 1 type = "error"';
+    const layer = await openText(lvText("half", [striped(0, 1, [["pv0", 0]]), error]));
+    const device = await layer.children[0]!.open();
+    await device.read(new Uint8Array(4096), 0);
+    await expect(device.read(new Uint8Array(1), 4096)).rejects.toMatchObject({ code: "io" });
+    expect(device.caps.writable).toBe(false);
   });
 
   it("opens volumes that are stacked widely in little time, and refuses what is stacked too deep", async () => {

@@ -1,14 +1,14 @@
 import type { BlockDevice } from "../../core/device.ts";
-import { StorageError } from "../../core/errors.ts";
-import type { Finding } from "../../core/finding.ts";
 import type { Layer, LayerChild, LayerDriver, OpenContext, ProbeHit, ProbeWindow } from "../../core/layer.ts";
+import { volumeChild } from "./child.ts";
 import { deviceOf, type Group, loadGroup } from "./group.ts";
 import { damagedText, type Member, memberInfo, type Reader, readMember, readText } from "./member.ts";
 import type { TextLocation } from "./metadata-area.ts";
-import { isStriped, type LvSegment, type PhysicalVolume, type VolumeGroup, vgMembersOf } from "./model.ts";
-import { type LvPlan, planVolumes } from "./plan.ts";
+import { type VolumeGroup, vgMembersOf } from "./model.ts";
+import { planVolumes } from "./plan.ts";
+import { findRelations } from "./relations.ts";
 import { type Identity, parseIdentity } from "./text.ts";
-import { openVolume } from "./volume.ts";
+import { Volumes } from "./volumes.ts";
 
 const LAYER = "lvm";
 /** A probe verifies texts up to this size; of a larger one it reads the beginning, and open() verifies it. */
@@ -73,12 +73,24 @@ async function open(members: readonly BlockDevice[], context: OpenContext): Prom
   const group = await loadGroup(members, context);
   const { vg } = group;
   if (!vg) return orphan(group);
-  const plans = planVolumes(vg, (pv) => deviceOf(group, pv));
+  const relations = findRelations(vg);
   const writable = context.writable && !group.conflict;
+  const volumes = new Volumes({
+    vg,
+    relations,
+    deviceOf: (pv) => deviceOf(group, pv),
+    writable,
+    limits: context.limits,
+  });
+  const children: LayerChild[] = [];
+  for (const plan of planVolumes(vg, relations, (pv) => deviceOf(group, pv))) {
+    context.signal?.throwIfAborted();
+    children.push(await volumeChild(group, vg, plan, volumes, writable));
+  }
   return {
     info: { kind: "lvm-vg", details: groupDetails(group, vg), findings: group.findings },
     locked: null,
-    children: plans.map((plan) => volume(group, vg, plan, writable)),
+    children,
     async [Symbol.asyncDispose]() {},
   };
 }
@@ -120,71 +132,4 @@ function groupDetails(group: Group, vg: VolumeGroup) {
     creationHost: vg.creationHost,
     description: vg.description,
   };
-}
-
-function volume(group: Group, vg: VolumeGroup, plan: LvPlan, writable: boolean): LayerChild {
-  const { lv, refusal } = plan;
-  return {
-    name: lv.name,
-    info: {
-      kind: "lvm-lv",
-      details: {
-        uuid: lv.uuid,
-        vg: vg.name,
-        vgUuid: vg.uuid,
-        layout: plan.layout,
-        role: plan.role,
-        segments: lv.segments.map((s) => segmentDetails(s)),
-        status: lv.status,
-        flags: lv.flags,
-        tags: lv.tags,
-        creationTime: lv.creationTime,
-        creationHost: lv.creationHost,
-        readOnly: plan.readOnly,
-      },
-      findings: refusal?.code === "corrupt" ? [corruptVolume(lv.name, refusal.reason)] : [],
-    },
-    offset: contiguousOffset(group, vg, plan),
-    size: plan.extents * vg.extentSize,
-    unavailable: refusal?.reason ?? null,
-    hasContent: plan.role !== "internal" && plan.role !== "pool",
-    async open() {
-      if (refusal) {
-        const { code, reason, feature } = refusal;
-        throw new StorageError(code, `${vg.name}/${lv.name}: ${reason}`, { layer: LAYER, feature });
-      }
-      return openVolume(vg, lv, devicesByName(group, vg), writable && plan.readOnly === null);
-    },
-  };
-}
-
-function corruptVolume(name: string, reason: string): Finding {
-  return { severity: "error", code: "lvm-lv-corrupt", message: `${name}: ${reason}`, layer: LAYER };
-}
-
-function segmentDetails(s: LvSegment) {
-  return {
-    type: isStriped(s.type) && s.areas.length === 1 ? "linear" : s.type,
-    startExtent: s.start,
-    extents: s.count,
-    stripeSize: s.stripeSize,
-    areas: s.areas.map((a) => ({ name: a.name, extent: a.extent })),
-  };
-}
-
-/** Byte offset on the one PV of the group, when the LV is a single linear run there. */
-function contiguousOffset(group: Group, vg: VolumeGroup, plan: LvPlan): number | null {
-  const [segment] = plan.lv.segments;
-  if (plan.refusal || vg.pvs.size !== 1 || group.members.length !== 1 || plan.lv.segments.length !== 1) return null;
-  const pv: PhysicalVolume | undefined = vg.pvs.get(segment!.areas[0]?.name ?? "");
-  return pv && segment!.areas.length === 1 ? pv.peStart + segment!.areas[0]!.extent * vg.extentSize : null;
-}
-
-function devicesByName(group: Group, vg: VolumeGroup): Map<string, BlockDevice> {
-  const out = new Map<string, BlockDevice>();
-  for (const pv of vg.pvs.values()) {
-    const device = deviceOf(group, pv);
-    if (typeof device !== "string") out.set(pv.name, device);
-  }
-  return out;
 }

@@ -1,9 +1,21 @@
 import { StorageError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { withinLimit } from "../../core/numbers.ts";
-import { isSection, parseText, type Section, TextError, type Value } from "./text.ts";
+import {
+  corrupt,
+  count,
+  LAYER,
+  optionalCount,
+  optionalString,
+  positive,
+  requiredString,
+  section,
+  sectorsToBytes,
+  strings,
+} from "./fields.ts";
+import { type LvSegment, readSegment } from "./segments.ts";
+import { isSection, parseText, type Section, TextError } from "./text.ts";
 
-const LAYER = "lvm";
 /** lib/misc/lvm-string.c: validate_name; at most NAME_LEN - 1 characters (lib/metadata/metadata-exported.h). */
 const NAME = /^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]{0,126}$/;
 
@@ -19,29 +31,6 @@ export interface PhysicalVolume {
   readonly peCount: number;
   /** The MISSING flag: it was away when the VG was changed, so its data may be old. */
   readonly missing: boolean;
-}
-
-export interface StripeArea {
-  /** A PV's or LV's name. */
-  readonly name: string;
-  /** First extent there. */
-  readonly extent: number;
-}
-
-export interface LvSegment {
-  /** Extents of the LV. */
-  readonly start: number;
-  readonly count: number;
-  /** As written; a linear segment is written as `striped` with one stripe. */
-  readonly type: string;
-  /** Bytes; 0 with one stripe. */
-  readonly stripeSize: number;
-  /** Of `striped` segments; empty for all other types. */
-  readonly areas: readonly StripeArea[];
-  readonly origin: string | null;
-  readonly cowStore: string | null;
-  readonly mergingStore: string | null;
-  readonly externalOrigin: string | null;
 }
 
 export interface LogicalVolume {
@@ -212,97 +201,4 @@ function readSegments(name: string, s: Section, budget: Budget): { segments: LvS
     if (error instanceof StorageError && error.code === "corrupt") return { segments, problem: error.message };
     throw error;
   }
-}
-
-function readSegment(where: string, s: Section): LvSegment {
-  const type = requiredString(s, "type", where);
-  const extents = positive(s, "extent_count", where);
-  const common = {
-    start: count(s, "start_extent", where),
-    count: extents,
-    type,
-    origin: optionalString(s, "origin"),
-    cowStore: optionalString(s, "cow_store"),
-    mergingStore: optionalString(s, "merging_store"),
-    externalOrigin: optionalString(s, "external_origin"),
-  };
-  if (!isStriped(type)) return { ...common, stripeSize: 0, areas: [] };
-  const areas = readAreas(s.get("stripes"), where);
-  const stripes = positive(s, "stripe_count", where);
-  if (areas.length !== stripes)
-    throw corrupt(`${where}: ${areas.length} stripes are listed, stripe_count is ${stripes}`);
-  if (extents % stripes !== 0) throw corrupt(`${where}: ${extents} extents cannot be spread over ${stripes} stripes`);
-  const stripeSize = stripes > 1 ? sectorsToBytes(positive(s, "stripe_size", where), `${where}: stripe_size`) : 0;
-  return { ...common, stripeSize, areas };
-}
-
-/** `linear` is only a name in the tools; older versions may have written it. */
-export function isStriped(type: string): boolean {
-  return type === "striped" || type === "linear";
-}
-
-function readAreas(value: Value | undefined, where: string): StripeArea[] {
-  if (!Array.isArray(value) || value.length % 2 !== 0) throw corrupt(`${where}: stripes is not a list of pairs`);
-  const areas: StripeArea[] = [];
-  for (let i = 0; i < value.length; i += 2) {
-    const name: unknown = value[i];
-    const extent: unknown = value[i + 1];
-    if (typeof name !== "string" || !isCount(extent)) throw corrupt(`${where}: stripes is not a list of pairs`);
-    areas.push({ name, extent });
-  }
-  return areas;
-}
-
-function corrupt(message: string): StorageError {
-  return new StorageError("corrupt", message, { layer: LAYER });
-}
-
-function section(s: Section, key: string, where?: string): Section {
-  const value = s.get(key);
-  if (value === undefined && where === undefined) return new Map();
-  if (!isSection(value)) throw corrupt(`${where === undefined ? "" : `${where}: `}${key} is missing`);
-  return value;
-}
-
-function requiredString(s: Section, key: string, where: string): string {
-  const value = s.get(key);
-  if (typeof value !== "string") throw corrupt(`${where}: ${key} is missing`);
-  return value;
-}
-
-function optionalString(s: Section, key: string): string | null {
-  const value = s.get(key);
-  return typeof value === "string" ? value : null;
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-}
-
-function count(s: Section, key: string, where: string): number {
-  const value = s.get(key);
-  if (!isCount(value)) throw corrupt(`${where}: ${key} is ${value === undefined ? "missing" : "not a count"}`);
-  return value;
-}
-
-function positive(s: Section, key: string, where: string): number {
-  const value = count(s, key, where);
-  if (value === 0) throw corrupt(`${where}: ${key} is 0`);
-  return value;
-}
-
-function optionalCount(s: Section, key: string): number | null {
-  const value = s.get(key);
-  return isCount(value) ? value : null;
-}
-
-function strings(value: Value | undefined): readonly string[] {
-  return Array.isArray(value) ? value.filter((v): v is string => typeof v === "string") : [];
-}
-
-/** LVM counts in 512-byte sectors. */
-function sectorsToBytes(sectors: number, what: string): number {
-  const bytes = sectors * 512;
-  if (!Number.isSafeInteger(bytes)) throw corrupt(`${what} is beyond what can be addressed`);
-  return bytes;
 }

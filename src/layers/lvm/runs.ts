@@ -1,10 +1,6 @@
 import { checked } from "../../core/checked.ts";
 import type { BlockDevice, Capabilities } from "../../core/device.ts";
 import { fromMapping, type Segment } from "../../core/mapping.ts";
-import type { LogicalVolume, LvSegment, VolumeGroup } from "./model.ts";
-
-/** Device that holds a PV, by the PV's name in the metadata. */
-export type PvDevices = ReadonlyMap<string, BlockDevice>;
 
 interface Place {
   readonly device: BlockDevice;
@@ -12,7 +8,8 @@ interface Place {
   readonly at: number;
 }
 
-interface Run {
+/** A segment of an LV and where its bytes are. */
+export interface Run {
   /** Bytes of the LV. */
   readonly offset: number;
   readonly length: number;
@@ -23,28 +20,15 @@ interface Run {
 }
 
 /**
- * An LV of linear and striped segments. Stripes are interleaved: chunk n of `stripeSize` bytes is on place n mod N, at chunk n div N
- * (Linux drivers/md/dm-stripe.c). The caller has checked the LV (planVolumes) and owns the PVs' devices.
+ * Runs, which tile the LV in order, as one device. Stripes are interleaved: chunk n of `stripeSize` bytes is on place n mod N, at chunk
+ * n div N (Linux drivers/md/dm-stripe.c). The devices below stay open when it is disposed of.
  */
-export function openVolume(vg: VolumeGroup, lv: LogicalVolume, pvs: PvDevices, writable: boolean): BlockDevice {
-  return build({ vg, pvs, nested: new Map() }, lv, writable);
-}
-
-interface Build {
-  readonly vg: VolumeGroup;
-  readonly pvs: PvDevices;
-  /** LVs below others, each opened once however often hostile metadata names it. */
-  readonly nested: Map<string, BlockDevice>;
-}
-
-function build(b: Build, lv: LogicalVolume, writable: boolean): BlockDevice {
-  const { vg } = b;
-  const below = new Set<BlockDevice>();
-  const runs = lv.segments.map((segment) => toRun(b, segment, below));
-  const devices = [...below];
+export function runsDevice(runs: readonly Run[], writable: boolean): BlockDevice {
+  const devices = [...new Set(runs.flatMap((r) => r.places.map((p) => p.device)))];
+  const last = runs.at(-1);
   return checked(
     fromMapping({
-      size: lv.extents * vg.extentSize,
+      size: last ? last.offset + last.length : 0,
       caps: capabilities(devices, runs, writable),
       layer: "lvm",
       map: (offset, length) => mapRuns(runs, offset, length),
@@ -52,29 +36,6 @@ function build(b: Build, lv: LogicalVolume, writable: boolean): BlockDevice {
     }),
     "lvm",
   );
-}
-
-function toRun(b: Build, segment: LvSegment, below: Set<BlockDevice>): Run {
-  const { vg } = b;
-  const places = segment.areas.map(({ name, extent }): Place => {
-    const pv = vg.pvs.get(name);
-    const device = pv ? b.pvs.get(name)! : nested(b, name);
-    below.add(device);
-    return { device, at: (pv?.peStart ?? 0) + extent * vg.extentSize };
-  });
-  const length = segment.count * vg.extentSize;
-  return {
-    offset: segment.start * vg.extentSize,
-    length,
-    stripeSize: places.length > 1 ? segment.stripeSize : length,
-    places,
-  };
-}
-
-function nested(b: Build, name: string): BlockDevice {
-  const device = b.nested.get(name) ?? build(b, b.vg.lvs.get(name)!, false);
-  b.nested.set(name, device);
-  return device;
 }
 
 function capabilities(devices: readonly BlockDevice[], runs: readonly Run[], writable: boolean): Capabilities {
@@ -122,7 +83,7 @@ function piece(run: Run, at: number, stop: number): Segment {
   };
 }
 
-/** Index of the run that holds `offset`: they tile the LV in order. */
+/** Index of the run that holds `offset`. */
 function findRun(runs: readonly Run[], offset: number): number {
   let low = 0;
   let high = runs.length - 1;
