@@ -5,11 +5,11 @@ import type { ProbeWindow } from "../core/layer.ts";
 /** What a superblock says about the volume that it lies in. Nothing here was checked beyond that superblock. */
 export interface FilesystemInfo {
   /**
-   * `filesystem` and `swap`; `md-member` for a member of a Linux array; `unknown` for what is known by name only
+   * `filesystem` and `swap`; `unknown` for what is known by name only
    * and holds no files of its own (BitLocker, bcache, DRBD, a ZFS member, an external ext journal).
    */
-  readonly kind: "filesystem" | "swap" | "md-member" | "unknown";
-  /** As blkid's TYPE: `ext4`, `xfs`, `vfat`, `linux_raid_member`, … */
+  readonly kind: "filesystem" | "swap" | "unknown";
+  /** As blkid's TYPE: `ext4`, `xfs`, `vfat`, … */
   readonly type: string;
   /** As blkid's UUID, or null when there is none or it is all zeros. */
   readonly uuid: string | null;

@@ -8,7 +8,6 @@ import { ext } from "./ext.ts";
 import { fat } from "./fat.ts";
 import type { FilesystemInfo, Recogniser } from "./info.ts";
 import { iso9660 } from "./iso9660.ts";
-import { md } from "./md.ts";
 import { ntfs } from "./ntfs.ts";
 import { squashfs } from "./squashfs.ts";
 import { swap } from "./swap.ts";
@@ -18,7 +17,6 @@ export type { FilesystemInfo } from "./info.ts";
 
 /** libblkid's order (idinfos[] in libblkid/src/superblocks/superblocks.c), except that ZFS comes last. */
 const RECOGNISERS: readonly Recogniser[] = [
-  md,
   drbd,
   bitlocker,
   fat,

@@ -23,6 +23,11 @@ export interface RaidOptions {
   readonly writable: boolean;
   /** For mirrors: roles to read from last (write-mostly members, ones of which less is known). */
   readonly readLast?: ReadonlySet<number> | undefined;
+  /**
+   * False: parity may not fit the data (an array that was not stopped in order), so that a leg that fails on reading is an error and is not
+   * calculated from it. Mirrors do not care: each copy is one that the interrupted write left.
+   */
+  readonly trustParity?: boolean | undefined;
   readonly onLegError?: LegErrorReport | undefined;
   /** Awaited once before the first change of any leg. If it throws, nothing is written, and the next write asks again. */
   readonly beforeFirstWrite?: (() => Promise<void>) | undefined;
@@ -81,7 +86,10 @@ export function openRaid(options: RaidOptions): BlockDevice {
     default: {
       const level = geometry.kind === "raid4" ? 4 : geometry.kind === "raid5" ? 5 : 6;
       const rows = parityRows(level, geometry.kind === "raid4" ? 5 : geometry.algorithm, legs.length);
-      return checked(new ParityDevice({ ...common, caps, chunk: geometry.chunk, rows }), layer);
+      return checked(
+        new ParityDevice({ ...common, caps, chunk: geometry.chunk, rows, trustParity: options.trustParity ?? true }),
+        layer,
+      );
     }
   }
 }

@@ -14,6 +14,8 @@ export interface ParityOptions {
   readonly chunk: number;
   /** Row n of the array is element n modulo their number. */
   readonly rows: readonly ParityRow[];
+  /** See RaidOptions. */
+  readonly trustParity: boolean;
   readonly onLegError: LegErrorReport;
   readonly beforeWrite: () => Promise<void>;
 }

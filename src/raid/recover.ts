@@ -1,5 +1,5 @@
 import type { IoOptions } from "../core/device.ts";
-import type { StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/errors.ts";
 import { parityP, recoverFromQ, recoverTwo } from "./galois.ts";
 import { type LegErrorReport, type RaidLegs, RETRY_BYTES, readLeg, unreadable, validRun } from "./legs.ts";
 import type { ParityRow } from "./parity-layout.ts";
@@ -15,6 +15,7 @@ export interface Strip {
 export interface RecoverOptions {
   readonly layer: string;
   readonly legs: RaidLegs;
+  readonly trustParity: boolean;
   readonly onLegError: LegErrorReport;
 }
 
@@ -52,6 +53,13 @@ export async function loadColumns(
   await fetchColumns(wanted);
   if (lost.length === 0) return got;
   if (cause !== null && length > RETRY_BYTES) return inPieces(o, strip, wanted, options);
+  if (!o.trustParity)
+    throw untrusted(
+      lost.map((column) => row.data[column]!),
+      o.layer,
+      at,
+      cause,
+    );
   const others = row.data.map((_, column) => column).filter((column) => !wanted.includes(column));
   await fetchColumns(others);
   const p = await fetch(row.p);
@@ -75,6 +83,11 @@ export async function loadColumns(
     throw unreadable(missing, o.layer, at, cause);
   }
   return got;
+}
+
+function untrusted(legs: readonly number[], layer: string, at: number, cause: StorageError | null): StorageError {
+  const message = `device ${legs.join(" and ")} of the array cannot be read here, and its parity is not in sync`;
+  return new StorageError("io", message, { layer, offset: at, cause });
 }
 
 async function inPieces(

@@ -45,6 +45,8 @@ export function typeWord(node: NodeDocument): string {
       return "LVM VG";
     case "md-member":
       return "RAID member";
+    case "md":
+      return string(d, "level") === null ? "RAID" : `RAID (${string(d, "level")})`;
     case "filesystem":
       return string(d, "type") ?? "file system";
     case "swap":
@@ -104,10 +106,30 @@ export function facts(node: NodeDocument): string[] {
       out.push(...filesystemFacts(d));
       break;
     case "md-member":
-      out.push(string(d, "level"), string(d, "label"), identity(d));
+      out.push(string(d, "level"), string(d, "label"), roleText(d), identity(d));
+      break;
+    case "md":
+      out.push(...arrayFacts(d));
       break;
   }
   return out.filter((f): f is string => f !== null && f !== "");
+}
+
+function roleText(d: Details): string | null {
+  const role = number(d, "role");
+  return role === null ? string(d, "role") : `device ${role} of ${number(d, "members") ?? "?"}`;
+}
+
+function arrayFacts(d: Details): (string | null)[] {
+  const chunk = number(d, "chunkSize");
+  return [
+    string(d, "state"),
+    plural(number(d, "raidDevices") ?? 0, "device"),
+    string(d, "layout"),
+    chunk ? `chunks of ${exactSize(chunk)}` : null,
+    string(d, "readOnly") && "read-only",
+    identity(d),
+  ];
 }
 
 function identity(d: Details): string | null {

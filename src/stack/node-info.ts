@@ -5,7 +5,7 @@ import type { FilesystemInfo } from "../filesystems/registry.ts";
 /** What the tree shows of a recognised leaf. */
 export function leafInfo(found: FilesystemInfo): NodeInfo {
   const { type, uuid, label, size, state, details, findings } = found;
-  const kind = found.kind === "swap" ? "swap" : type === "linux_raid_member" ? "md-member" : "filesystem";
+  const kind = found.kind === "swap" ? "swap" : "filesystem";
   return { kind, details: { type, uuid, label, filesystemSize: size, state, ...details }, findings };
 }
 

@@ -283,11 +283,13 @@ class Resolver implements Stack {
   async #takeSets(): Promise<{ driver: LayerDriver; members: Member[] }[]> {
     const out: { driver: LayerDriver; members: Member[] }[] = [];
     const orphans = [...this.#sets].filter(([id]) => id.startsWith(ORPHAN));
+    // What is in an array may belong to a volume group that other disks already began.
+    const arraysFirst = [...this.#sets.values()].some((set) => set.driver.name === "md");
     const taken = new Set<string>();
     for (const [id, set] of this.#sets) {
-      if (id.startsWith(ORPHAN)) continue;
+      if (id.startsWith(ORPHAN) || (arraysFirst && set.driver.name !== "md")) continue;
       for (const group of splitClones(set.members)) {
-        const missing = orphans.length === 0 ? [] : await this.#missing(group);
+        const missing = orphans.length === 0 || set.driver.name !== "lvm" ? [] : await this.#missing(group);
         for (const [orphanId, orphan] of orphans) {
           const wanted = orphan.members.filter((m) => missing.includes(m.role));
           if (wanted.length > 0) taken.add(orphanId);
@@ -300,7 +302,9 @@ class Resolver implements Stack {
       this.#sets.clear();
       return orphans.map(([, set]) => ({ driver: set.driver, members: set.members.slice(0, 1) }));
     }
-    for (const id of [...this.#sets.keys()]) if (!id.startsWith(ORPHAN) || taken.has(id)) this.#sets.delete(id);
+    for (const [id, set] of [...this.#sets]) {
+      if (id.startsWith(ORPHAN) ? taken.has(id) : !arraysFirst || set.driver.name === "md") this.#sets.delete(id);
+    }
     return out;
   }
 
@@ -337,7 +341,8 @@ class Resolver implements Stack {
       return;
     }
     const name = String(layer.info.details.name ?? "");
-    const size = members.reduce((sum, m) => sum + m.node.size, 0);
+    const array = layer.info.kind === "md" ? layer.children[0] : undefined;
+    const size = array?.size ?? members.reduce((sum, m) => sum + m.node.size, 0);
     const group = this.#node({
       id: `${driver.name}${this.#groups.length + 1}`,
       info: withDetail(

@@ -27,8 +27,12 @@ export function nameNodes(
   for (const root of roots)
     visit(root, { names: diskNames(root.source, only, sourceNames[root.source] ?? ""), nested: false });
   for (const group of groups) {
-    group.selector = groupNames.get(group)!.shortest;
-    for (const child of group.children) visit(child, { names: [], nested: true, group });
+    const { shortest, all } = groupNames.get(group)!;
+    group.selector = shortest;
+    const place: Place = { names: group.kind === "md" ? all : [], nested: true, group };
+    const leaf = volumeKind(group);
+    if (leaf) volumes.push(volume(group, leaf, place, sourceNames[group.source] ?? ""));
+    for (const child of group.children) visit(child, place);
   }
   const findings: Finding[] = [];
   const collect = (node: TreeNode): void => {
@@ -86,19 +90,29 @@ interface GroupName {
   readonly all: readonly string[];
 }
 
-/** `lvg1`; `lvg1@hXMstx` when another group has the same name; `disk2:lvg1@hXMstx` when even the UUID is the same (a clone). */
+/**
+ * `lvg1`; `lvg1@hXMstx` when another group has the same name; `disk2:lvg1@hXMstx` when even the UUID is the same (a clone). Arrays are
+ * called `md/NAME` in the same way, and as Linux names their devices.
+ */
 function groupName(group: TreeNode, groups: readonly TreeNode[]): GroupName {
-  const plain = String(group.details.name ?? "");
+  const isArray = group.kind === "md";
+  const name = String(group.details.name ?? "");
+  const plain = isArray ? `md/${name}` : name;
   const uuid = String(group.details.uuid ?? "");
   const tagged = `${plain}@${uuid.slice(0, 6)}`;
   const onDisk = `disk${group.source + 1}:${tagged}`;
-  const others = groups.filter((g) => g !== group);
+  const others = groups.filter((g) => g !== group && g.kind === group.kind);
   const sameTag = others.some(
-    (g) => g.details.name === plain && String(g.details.uuid ?? "").slice(0, 6) === uuid.slice(0, 6),
+    (g) => g.details.name === name && String(g.details.uuid ?? "").slice(0, 6) === uuid.slice(0, 6),
   );
-  const sameName = others.some((g) => g.details.name === plain);
+  const sameName = others.some((g) => g.details.name === name);
   const shortest = sameTag ? onDisk : sameName ? tagged : plain;
-  return { plain, shortest, all: [...new Set([shortest, plain, tagged, onDisk])] };
+  const devices = !isArray
+    ? []
+    : /^\d+$/.test(name)
+      ? [`/dev/${plain}`, `md${name}`, `/dev/md${name}`]
+      : [`/dev/${plain}`];
+  return { plain, shortest, all: [...new Set([shortest, plain, tagged, onDisk, ...devices])] };
 }
 
 function isImage(kind: string | undefined): boolean {
@@ -119,12 +133,13 @@ function volumeKind(node: TreeNode): VolumeKind | null {
     case "swap":
       return "swap";
     case "unknown":
-    case "md-member":
       return "unknown";
     case "luks1":
     case "luks2":
       return transparentKind(node);
     case "lvm-pv":
+    case "md-member":
+    case "md":
     case "partition":
     case "lvm-lv":
     case "raw":
@@ -147,7 +162,7 @@ function volume(node: TreeNode, kind: VolumeKind, place: Place, source: string):
   const label = isContent ? text(d.label) : null;
   const reason = text(d.locked) ?? text(d.unavailable);
   const base = source.split("/").pop() ?? source;
-  const printed = node.path.map((p) => (p.startsWith("lvm:") ? `lvm/${p.slice(4)}` : p));
+  const printed = node.path.map((p) => p.replace(/^(lvm|md):/, "$1/"));
   const full = [base, ...printed].join("/");
   const aliases = [...place.names, full];
   if (!isImage(printed[0])) aliases.push([base, "raw", ...printed].join("/"));

@@ -55,8 +55,6 @@ function notChecked(volume: Volume, reason: string): CheckedVolume {
 
 function noFilesystem(volume: Volume): string {
   if (volume.kind === "swap") return "swap space holds no file system";
-  if (volume.type === "linux_raid_member")
-    return "it is a member of a Linux RAID array, and arrays cannot be opened yet";
   return "no file system was recognised in it";
 }
 

@@ -104,7 +104,7 @@ describe("a file system that nothing recognises any more is not passed over", ()
   });
 });
 
-describe("a member of a RAID array", () => {
+describe("half a mirror without a file system", () => {
   it("is reported as not checked beside a clean file system", async () => {
     const folder = mkdtempSync(join(tmpdir(), "unterbau-md-"));
     try {
@@ -124,9 +124,9 @@ describe("a member of a RAID array", () => {
       expect(r.code).toBe(8);
       expect(doc.volumes.map((v) => [v.selector, v.verdict])).toEqual([
         ["p1", "clean"],
-        ["p2", "not-checked"],
+        ["md/0", "not-checked"],
       ]);
-      expect(doc.volumes[1]!.reason).toContain("RAID");
+      expect(doc.volumes[1]!.reason).toContain("no file system");
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

@@ -27,21 +27,6 @@ function le(width: 2 | 4 | 8, value: number | bigint): Buffer {
 }
 const utf16 = (text: string) => Buffer.from(text, "utf16le");
 
-const md1 = (superOffset: number, more: readonly Piece[] = []) =>
-  block(
-    4096,
-    [0, le(4, 0xa92b4efc)],
-    [4, le(4, 1)],
-    [16, hex("1a642fbb 0b33 0524 02be 87e948c0aff6")],
-    [32, latin1("host:array")],
-    [72, le(4, 1)],
-    [92, le(4, 2)],
-    [144, le(8, superOffset)],
-    [168, hex("588229966a10631f8512b186047b4a19")],
-    [220, le(4, 128)],
-    ...more,
-  );
-
 const record = (...attributes: Buffer[]) =>
   block(
     1024,
@@ -113,30 +98,6 @@ const exfat = (flags: number): readonly Piece[] => [
 ];
 
 const CASES: readonly (readonly [string, number, readonly Piece[], { state?: string | null; details?: object }])[] = [
-  [
-    "md 1.0",
-    16 * MiB,
-    [[16 * MiB - 8192, md1((16 * MiB - 8192) / 512)]],
-    { details: { version: "1.0", level: "raid1", members: 2 } },
-  ],
-  ["md 1.1", 16 * MiB, [[0, md1(0)]], { details: { version: "1.1" } }],
-  ["md 1.2", 16 * MiB, [[4096, md1(8)]], { details: { version: "1.2", role: 0 } }],
-  [
-    "md 0.90, big-endian",
-    16 * MiB,
-    [
-      [
-        16 * MiB - 65536,
-        block(
-          4096,
-          [0, hex("a92b4efc 00000000 0000005a 00000003 00000000 37c76b91")],
-          [28, hex("00000005 00001000")],
-          [52, hex("011a05c5 d30c1fd4 c5c3dbbc")],
-        ),
-      ],
-    ],
-    { details: { version: "0.90.3", level: "raid5" } },
-  ],
   ["NTFS", 16 * MiB, ntfs(0), { state: "clean", details: { version: "3.1", clusterSize: 4096 } }],
   ["NTFS, dirty", 16 * MiB, ntfs(1), { state: "not clean" }],
   ["exFAT", 16 * MiB, exfat(0), { state: "clean", details: { version: "1.0", clusterSize: 4096 } }],
@@ -218,27 +179,6 @@ describe("headers made by hand from the specifications, against blkid", () => {
     });
     if (expected.state !== undefined) expect(info!.state).toBe(expected.state);
     if (expected.details) expect(info!.details).toMatchObject(expected.details);
-  });
-
-  it("an md 0.90 superblock that belongs to the last partition is not the disk's", async () => {
-    const member = block(4096, [0, hex("fc4e2ba9 00000000 5a000000 00000000 00000000 01000000")], [32, le(4, 1024)]);
-    const mbr = block(
-      512,
-      [446, hex("00000000 fd000000")],
-      [454, le(4, 2048)],
-      [458, le(4, (16 * MiB) / 512 - 2048)],
-      [510, hex("55aa")],
-    );
-    sparseFile(disk, 16 * MiB, [[16 * MiB - 65536, member]]);
-    expect([(await withFileWindow(disk, recognise))?.type, blkid(disk)?.type]).toEqual([
-      "linux_raid_member",
-      "linux_raid_member",
-    ]);
-    sparseFile(disk, 16 * MiB, [
-      [0, mbr],
-      [16 * MiB - 65536, member],
-    ]);
-    expect([await withFileWindow(disk, recognise), blkid(disk)]).toEqual([null, null]);
   });
 });
 
