@@ -40,6 +40,8 @@ try {
     format: "cjs",
     // V8's cache holds for CommonJS only; there, what an ES module calls import.meta.url is made from the file's name.
     define: { "import.meta.url": "__moduleUrl" },
+    // A vm.Script cannot import(): packages are required when they are needed.
+    supported: { "dynamic-import": false },
     banner: { js: 'const __moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
   });
   await build({

@@ -16,11 +16,7 @@ function load() {
     // None was made, or it was left out of a package: slower, nothing else.
   }
   const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(filename, "latin1")}\n})`;
-  const script = new vm.Script(source, {
-    filename,
-    cachedData,
-    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-  });
+  const script = new vm.Script(source, { filename, cachedData });
   const bundle = { exports: {} };
   script.runInThisContext()(bundle.exports, require, bundle, filename, __dirname);
   return { script, exports: bundle.exports };
