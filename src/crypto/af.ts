@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { opensslHash } from "./hash.ts";
 import { wipe } from "./wipe.ts";
 
 /**
@@ -49,7 +50,7 @@ function diffuse(block: Uint8Array, hash: string): void {
     number.writeUInt32BE(i);
     const piece = block.subarray(at);
     const size = digestBytes(hash);
-    const digest = createHash(hash).update(number).update(piece.subarray(0, size)).digest();
+    const digest = createHash(opensslHash(hash)).update(number).update(piece.subarray(0, size)).digest();
     block.set(digest.subarray(0, Math.min(size, piece.length)), at);
     wipe(digest);
     at += size;
@@ -61,7 +62,7 @@ const sizes = new Map<string, number>();
 function digestBytes(hash: string): number {
   let size = sizes.get(hash);
   if (size === undefined) {
-    size = createHash(hash).digest().length;
+    size = createHash(opensslHash(hash)).digest().length;
     sizes.set(hash, size);
   }
   return size;

@@ -1,5 +1,5 @@
 import { type Cipher, createCipheriv } from "node:crypto";
-import { aesBlocks, aesKey } from "./block-cipher.ts";
+import { type BlockCipherName, blockCipher, cipherKey } from "./block-cipher.ts";
 import { type IvMode, ivGenerator } from "./iv.ts";
 import type { SectorCipher } from "./sector-cipher.ts";
 import { CRYPT_CHUNK, xorEngine } from "./xor.ts";
@@ -7,7 +7,7 @@ import { CRYPT_CHUNK, xorEngine } from "./xor.ts";
 const BLOCK = 16;
 
 /**
- * AES-CBC, each sector starting anew from its IV (NIST SP 800-38A, 6.2).
+ * CBC, each sector starting anew from its IV (NIST SP 800-38A, 6.2).
  *
  * Decryption is one ECB call over many sectors, then an XOR with the ciphertext moved on by one block, where each sector's
  * IV stands in front. Encryption is serial by nature; one OpenSSL context runs through all sectors, and what it would chain
@@ -15,10 +15,10 @@ const BLOCK = 16;
  *
  * `key`: 16, 24 or 32 bytes.
  */
-export function cbcCipher(key: Uint8Array, iv: IvMode, sectorSize: number): SectorCipher {
-  const blocks = aesBlocks(key);
-  const chain = aesKey(key, "cbc");
-  const ivs = ivGenerator(iv, key);
+export function cbcCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMode, sectorSize: number): SectorCipher {
+  const blocks = blockCipher(algorithm, key);
+  const chain = cipherKey(algorithm, key, "cbc");
+  const ivs = ivGenerator(iv, algorithm, key);
   const engine = xorEngine();
   const step = sectorSize / 512;
 

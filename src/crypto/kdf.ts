@@ -1,6 +1,7 @@
-import { getHashes, pbkdf2 } from "node:crypto";
+import { pbkdf2 } from "node:crypto";
 import { promisify } from "node:util";
 import { argon2 } from "./argon2.ts";
+import { opensslHash } from "./hash.ts";
 
 /** How a passphrase becomes a key (LUKS2 On-Disk Format 1.1.4, Keyslots Object). */
 export type Kdf =
@@ -15,21 +16,10 @@ export type Kdf =
       readonly salt: Uint8Array;
     };
 
-/**
- * Hashes of LUKS headers that this program takes part in, under their dm-crypt and OpenSSL name. Others (whirlpool, which
- * libgcrypt once had wrong, blake2, streebog, sm3) are refused by name.
- */
-const HASHES: readonly string[] = ["sha1", "sha224", "sha256", "sha384", "sha512", "ripemd160"];
-
-/** Whether `name` is such a hash and this OpenSSL has it (RIPEMD-160 may be switched off). */
-export function hashKnown(name: string): boolean {
-  return HASHES.includes(name) && getHashes().includes(name);
-}
-
 const pbkdf2Async = promisify(pbkdf2);
 
 /** Derives `length` bytes, which the caller wipes. Costs what `kdf` says: check it against limits before. */
 export async function deriveKey(secret: Uint8Array, kdf: Kdf, length: number): Promise<Uint8Array> {
-  if (kdf.type === "pbkdf2") return pbkdf2Async(secret, kdf.salt, kdf.iterations, length, kdf.hash);
+  if (kdf.type === "pbkdf2") return pbkdf2Async(secret, kdf.salt, kdf.iterations, length, opensslHash(kdf.hash));
   return argon2(secret, kdf, length);
 }

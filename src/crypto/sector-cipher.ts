@@ -1,3 +1,4 @@
+import type { BlockCipherName } from "./block-cipher.ts";
 import { cbcCipher } from "./cbc.ts";
 import type { IvMode } from "./iv.ts";
 import { xtsCipher } from "./xts.ts";
@@ -19,29 +20,27 @@ export interface SectorCipher {
 
 /** A cipher as dm-crypt spells it, taken apart. */
 export interface CipherSpec {
+  readonly algorithm: BlockCipherName;
   readonly mode: "xts" | "cbc";
   readonly iv: IvMode;
 }
 
-const SPECS: Readonly<Record<string, CipherSpec>> = {
-  "aes-xts-plain64": { mode: "xts", iv: "plain64" },
-  "aes-xts-plain": { mode: "xts", iv: "plain" },
-  "aes-xts-essiv:sha256": { mode: "xts", iv: "essiv:sha256" },
-  "aes-cbc-essiv:sha256": { mode: "cbc", iv: "essiv:sha256" },
-  "aes-cbc-plain64": { mode: "cbc", iv: "plain64" },
-  "aes-cbc-plain": { mode: "cbc", iv: "plain" },
-};
+/** `cipher-mode-iv` of a LUKS header (cryptsetup(8), --cipher); the initial vectors go with both modes. */
+const SPEC = /^(aes|camellia)-(xts|cbc)-(plain|plain64|plain64be|essiv:sha256)$/;
 
-/** Key lengths in bytes: XTS takes two AES keys at once (IEEE Std 1619-2018, 5.1). */
-const KEY_BYTES: Readonly<Record<CipherSpec["mode"], readonly number[]>> = { xts: [32, 64], cbc: [16, 24, 32] };
+/** Key lengths in bytes: XTS takes two keys at once (IEEE Std 1619-2018, 5.1), which Linux allows for AES-192 as well. */
+const KEY_BYTES: Readonly<Record<CipherSpec["mode"], readonly number[]>> = { xts: [32, 48, 64], cbc: [16, 24, 32] };
 
 /** Null: this program does not know the cipher, or not with keys of that many bytes. */
 export function cipherSpec(name: string, keyBytes: number): CipherSpec | null {
-  const spec = Object.hasOwn(SPECS, name) ? SPECS[name]! : null;
-  return spec && KEY_BYTES[spec.mode].includes(keyBytes) ? spec : null;
+  const [, algorithm, mode, iv] = SPEC.exec(name) ?? [];
+  if (algorithm === undefined) return null;
+  const spec = { algorithm, mode, iv } as CipherSpec;
+  return KEY_BYTES[spec.mode].includes(keyBytes) ? spec : null;
 }
 
 /** `key` is copied into OpenSSL's memory; the caller wipes its own. `sectorSize`: 512, 1024, 2048 or 4096. */
 export function sectorCipher(spec: CipherSpec, key: Uint8Array, sectorSize: number): SectorCipher {
-  return spec.mode === "xts" ? xtsCipher(key, spec.iv, sectorSize) : cbcCipher(key, spec.iv, sectorSize);
+  const { algorithm, iv } = spec;
+  return spec.mode === "xts" ? xtsCipher(algorithm, key, iv, sectorSize) : cbcCipher(algorithm, key, iv, sectorSize);
 }

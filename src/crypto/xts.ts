@@ -1,20 +1,20 @@
-import { aesBlocks } from "./block-cipher.ts";
+import { type BlockCipherName, blockCipher } from "./block-cipher.ts";
 import { type IvMode, ivGenerator } from "./iv.ts";
 import type { SectorCipher } from "./sector-cipher.ts";
 import { CRYPT_CHUNK, xorEngine } from "./xor.ts";
 
 /**
- * AES-XTS (IEEE Std 1619-2018, 5) in bulk. One call of OpenSSL a sector would cost more than the AES itself, so a chunk of many
+ * XTS (IEEE Std 1619-2018, 5) in bulk. One call of OpenSSL a sector would cost more than the cipher itself, so a chunk of many
  * sectors takes three: ECB over all the sectors' IVs gives their tweaks, then XOR, ECB over all the data, and XOR again.
  * A sector is a multiple of 16 bytes, so ciphertext stealing never occurs.
  *
- * `key`: 32 bytes (AES-128) or 64 (AES-256); its first half encrypts the data, its second half the tweaks.
+ * `key`: two keys of 16, 24 or 32 bytes at once; its first half encrypts the data, its second half the tweaks.
  */
-export function xtsCipher(key: Uint8Array, iv: IvMode, sectorSize: number): SectorCipher {
+export function xtsCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMode, sectorSize: number): SectorCipher {
   const half = key.length / 2;
-  const data = aesBlocks(key.subarray(0, half));
-  const tweak = aesBlocks(key.subarray(half));
-  const ivs = ivGenerator(iv, key);
+  const data = blockCipher(algorithm, key.subarray(0, half));
+  const tweak = blockCipher(algorithm, key.subarray(half));
+  const ivs = ivGenerator(iv, algorithm, key);
   const engine = xorEngine();
 
   function crypt(bytes: Uint8Array, sector: number, blocks: (input: Uint8Array) => Uint8Array): void {

@@ -60,6 +60,7 @@ export function qemuCreate(image: string, keyFile: string, options: readonly str
 export interface Opened {
   readonly info: NodeInfo;
   readonly locked: string | null;
+  readonly reason: string | null;
   readonly bytes: Uint8Array;
 }
 
@@ -71,7 +72,8 @@ export async function ours(image: string, keys: readonly (string | Uint8Array)[]
   await using layer = await luksDriver.open([device], context);
   const [child] = layer.children;
   const bytes = child ? await readBytes(await child.open(), 0, child.size) : new Uint8Array(0);
-  return { info: layer.info, locked: layer.locked?.code ?? null, bytes };
+  const { locked } = layer;
+  return { info: layer.info, locked: locked?.code ?? null, reason: locked?.reason ?? null, bytes };
 }
 
 /** Writes `bytes` at `offset` of the payload through our driver. */

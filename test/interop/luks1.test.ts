@@ -65,6 +65,18 @@ describe("LUKS1 made by cryptsetup", () => {
     expect(opened.info.details.hash).toBe("whirlpool");
   });
 
+  it("a re-encryption in progress is refused with what to do, and the header is shown", async () => {
+    const image = format("reencrypt.img");
+    const uuid = run("cryptsetup", "luksUUID", image).trim();
+    const bytes = readFileSync(image);
+    bytes.set([0xde, 0xad], 4); // NOMAGIC of cryptsetup's src/utils_reencrypt_luks1.c
+    writeFileSync(image, bytes);
+    const opened = await ours(image, [pass]);
+    expect(opened.locked).toBe("unsupported");
+    expect(opened.reason).toMatch(/re-encryption of this LUKS1 device.*cryptsetup reencrypt.*LUKS-UUID\.log/);
+    expect(opened.info.details.uuid).toBe(uuid);
+  });
+
   it("opens any of several keyslots, and none that was killed", async () => {
     const image = format("slots.img");
     const cost = ["--pbkdf-force-iterations", "1000"];

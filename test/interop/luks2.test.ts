@@ -1,5 +1,6 @@
 import { closeSync, copyFileSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Json } from "../../src/core/finding.ts";
 import { run, sparseFile, temporaryFolder } from "../helpers/programs.ts";
@@ -39,6 +40,22 @@ describe("LUKS2 made by cryptsetup", () => {
     ["PBKDF2 with SHA-256", CHEAP],
     ["PBKDF2 with SHA-512, AF with SHA-512", [...CHEAP, "--hash", "sha512"]],
     ["PBKDF2 with SHA-1", [...CHEAP, "--hash", "sha1"]],
+    ...[
+      "md5",
+      "sha224",
+      "sha384",
+      "sha512-256",
+      "sha3-256",
+      "sha3-512",
+      "blake2b-512",
+      "blake2s-256",
+      "ripemd160",
+      "sm3",
+    ].map((hash): [string, string[]] => [`PBKDF2 and AF with ${hash}`, [...CHEAP, "--hash", hash]]),
+    ...["camellia-cbc-essiv:sha256", "camellia-cbc-plain64", "aes-cbc-plain64be"].map((cipher): [string, string[]] => [
+      `keyslots and data under ${cipher}`,
+      [...CHEAP, "--cipher", cipher, "--key-size", "256"],
+    ]),
     ["Argon2i", argon2("argon2i", 64, 4, 1)],
     ["Argon2id", argon2("argon2id", 32, 4, 1)],
     ["Argon2id with several lanes", argon2("argon2id", 4096, 5, 2)],
@@ -86,7 +103,7 @@ describe("LUKS2 made by cryptsetup", () => {
     expect(d.uuid).toBe(run("cryptsetup", "luksUUID", image).trim());
     expect(d).toMatchObject({ label: "Größe", subsystem: "guest", headerSize: 16384, flags: [], requirements: [] });
     expect(d.sequenceId).toBe(Number(/Epoch:\s+(\d+)/.exec(dump)![1]));
-    expect(d.tokens).toEqual([{ id: 0, type: "some-vendor" }]);
+    expect(d.tokens).toEqual([{ id: 0, type: "some-vendor", keyslots: [1] }]);
     const slots = d.keyslots as { [key: string]: Json }[];
     expect(slots.map((s) => s.priority)).toEqual(["normal", "prefer"]);
     for (const slot of slots) {
@@ -99,6 +116,29 @@ describe("LUKS2 made by cryptsetup", () => {
     }
     expect(JSON.stringify(d)).not.toContain("secret-looking");
     expect((await ours(image, ["second\n"])).info.details.unlockedBy).toMatchObject({ slot: 1 });
+  });
+
+  it("refuses a re-encryption in progress with what to do, and shows the header", async () => {
+    const image = format("reencrypt.img", ...CHEAP);
+    run("cryptsetup", "reencrypt", "-q", "--init-only", "--key-file", file("key"), ...CHEAP, image);
+    const { info, locked, reason } = await ours(image, [pass]);
+    expect(locked).toBe("unsupported");
+    expect(reason).toMatch(/re-encryption was begun .*online-reencrypt.*cryptsetup reencrypt --resume-only/);
+    expect(info.details).toMatchObject({
+      uuid: run("cryptsetup", "luksUUID", image).trim(),
+      requirements: ["online-reencrypt-v2"],
+    });
+  });
+
+  it.each([
+    ["integrity-hmac", /integrity protection \(hmac\(sha256\), dm-integrity\)/],
+    ["integrity-aead", /integrity protection \(aead, dm-integrity\)/],
+  ])("refuses %s by name", async (name, reason) => {
+    const header = gunzipSync(readFileSync(new URL(`../fixtures/luks/${name}.hdr.gz`, import.meta.url)));
+    sparseFile(file("integrity.img"), 40 * 1024 * 1024, [[0, header]]);
+    const opened = await ours(file("integrity.img"), ["pw"]);
+    expect(opened.locked).toBe("unsupported");
+    expect(opened.reason).toMatch(reason);
   });
 
   it("opens a volume whose first header was overwritten, as cryptsetup does", async () => {

@@ -10,9 +10,9 @@ import { wipe } from "../../crypto/wipe.ts";
 import { CryptDevice } from "./device.ts";
 import { readLuks1 } from "./luks1.ts";
 import { readLuks2 } from "./luks2.ts";
-import { hasPrimaryMagic } from "./magic.ts";
+import { hasPrimaryMagic, isLuks1InReencryption } from "./magic.ts";
 import { probeLuks } from "./probe.ts";
-import type { LuksHeader, Payload } from "./types.ts";
+import type { LuksHeader, Payload, Refusal } from "./types.ts";
 import { unlock } from "./unlock.ts";
 
 /** LUKS1 and LUKS2. With `context.detachedHeader` the member holds the payload only. */
@@ -25,6 +25,14 @@ export const luksDriver: LayerDriver = {
     const header = context.detachedHeader ?? data;
     return openLayer(await readLuksHeader(header, context), header, data, context);
   },
+};
+
+/** Half of the payload is under the old key; where the border lies is in a file of the host that ran cryptsetup. */
+const LUKS1_REENCRYPTION: Refusal = {
+  code: "unsupported",
+  refused:
+    "a re-encryption of this LUKS1 device was begun and is not finished: end it first, with the same cryptsetup reencrypt command " +
+    "in the folder where it left its files LUKS-UUID.log, .org and .new",
 };
 
 /** The verified header at the start of `device`; `corrupt` or `unsupported` when there is none that could be used. */
@@ -41,6 +49,7 @@ export async function readLuksHeader(device: BlockDevice, context: Pick<OpenCont
       });
     }
   }
+  if (isLuks1InReencryption(start)) return { ...(await readLuks1(device)), payload: LUKS1_REENCRYPTION };
   return readLuks2(device, context.limits);
 }
 

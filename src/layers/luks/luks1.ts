@@ -3,7 +3,7 @@ import { type Decoded, struct } from "../../bytes/struct.ts";
 import { type BlockDevice, readBytes } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
-import { hashKnown } from "../../crypto/kdf.ts";
+import { hashKnown } from "../../crypto/hash.ts";
 import { cipherSpec } from "../../crypto/sector-cipher.ts";
 import { printable } from "./printable.ts";
 import type { Keyslot, LuksHeader } from "./types.ts";

@@ -5,7 +5,7 @@ import { describeError, StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
 import { withinLimit } from "../../core/numbers.ts";
-import { hashKnown } from "../../crypto/kdf.ts";
+import { hashKnown, opensslHash } from "../../crypto/hash.ts";
 import { parseJsonArea } from "./luks2-json.ts";
 import { type Luks2Metadata, readMetadata } from "./luks2-metadata.ts";
 import { BINARY_HEADER_BYTES, hasPrimaryMagic, hasSecondaryMagic, LUKS2_HEADER_SIZES } from "./magic.ts";
@@ -146,7 +146,7 @@ function binaryProblem(raw: Decoded<typeof LUKS2_HEADER.fields>, offset: number)
 function checksumFits(binary: Uint8Array, json: Uint8Array, raw: Decoded<typeof LUKS2_HEADER.fields>): boolean {
   const zeroed = binary.slice();
   LUKS2_HEADER.encode({ csum: new Uint8Array(64) }, zeroed);
-  const digest = createHash(raw.csumAlg).update(zeroed).update(json).digest();
+  const digest = createHash(opensslHash(raw.csumAlg)).update(zeroed).update(json).digest();
   return digest.equals(raw.csum.subarray(0, digest.length));
 }
 

@@ -73,7 +73,8 @@ export interface Luks2Metadata {
   readonly keyslots: readonly Luks2Keyslot[];
   readonly segments: readonly Luks2Segment[];
   readonly digests: readonly Luks2Digest[];
-  readonly tokens: readonly { readonly id: number; readonly type: string }[];
+  /** How a keyslot can be opened by other means (TPM, FIDO2, clevis); what is in them stays in the header. */
+  readonly tokens: readonly { readonly id: number; readonly type: string; readonly keyslots: readonly number[] }[];
   readonly flags: readonly string[];
   readonly requirements: readonly string[];
 }
@@ -83,13 +84,16 @@ export function readMetadata(json: JsonRecord, text: string, headerSize: number)
   const keyslots = json.record("keyslots").numbered(KEYSLOTS_MAX).map(keyslot);
   const segments = json.record("segments").numbered(SEGMENTS_MAX).map(segment);
   const digests = json.record("digests").numbered(DIGESTS_MAX).map(digest);
-  const tokens = json.record("tokens").numbered(TOKENS_MAX);
+  const tokens = json
+    .record("tokens")
+    .numbered(TOKENS_MAX)
+    .map(({ id, record }) => ({ id, type: record.string("type"), keyslots: references(record, "keyslots") }));
   if (segments.length === 0) throw bad("segments", "is empty");
   for (const d of digests) {
     known(d.keyslots, keyslots, `digests.${d.id}.keyslots`);
     known(d.segments, segments, `digests.${d.id}.segments`);
   }
-  for (const t of tokens) known(references(t.record, "keyslots"), keyslots, `tokens.${t.id}.keyslots`);
+  for (const t of tokens) known(t.keyslots, keyslots, `tokens.${t.id}.keyslots`);
   for (const s of segments) {
     if (s.crypt && !digests.some((d) => d.segments.includes(s.id))) throw bad(`segments.${s.id}`, "has no digest");
   }
@@ -100,7 +104,7 @@ export function readMetadata(json: JsonRecord, text: string, headerSize: number)
     keyslots,
     segments,
     digests,
-    tokens: tokens.map(({ id, record }) => ({ id, type: record.string("type") })),
+    tokens,
     flags: config.has("flags") ? config.strings("flags") : [],
     requirements: requirements(config),
   };

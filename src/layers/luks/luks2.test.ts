@@ -127,7 +127,11 @@ describe("readLuks2", () => {
     ],
     ["a segment that is re-encrypted", /re-encrypted/, { "segments.0.flags": ["in-reencrypt"] }],
     ["an unknown requirement", /requires opal, x/, { "config.requirements": { mandatory: ["opal", "x"] } }],
-    ["integrity", /integrity protection \(hmac\(sha256\)\)/, { "segments.0.integrity": { type: "hmac(sha256)" } }],
+    [
+      "integrity",
+      /integrity protection \(hmac\(sha256\), dm-integrity\)/,
+      { "segments.0.integrity": { type: "hmac(sha256)" } },
+    ],
     ["a linear segment", /type linear/, { "segments.1": { type: "linear", offset: "2097152", size: "512" } }],
     [
       "two segments",
@@ -157,7 +161,7 @@ describe("readLuks2", () => {
     ["type", "the type reencrypt is not supported", { "keyslots.0.type": "reencrypt" }],
     ["KDF", "the key derivation balloon is not supported", { "keyslots.0.kdf.type": "balloon" }],
     ["hash", "the hash whirlpool is not supported", { "keyslots.0.kdf.hash": "whirlpool" }],
-    ["AF hash", "the hash md5 is not supported", { "keyslots.0.af.hash": "md5" }],
+    ["AF hash", "the hash md4 is not supported", { "keyslots.0.af.hash": "md4" }],
     ["digest", "its digest is of an unsupported type", { "digests.0.type": "x" }],
     [
       "cipher",

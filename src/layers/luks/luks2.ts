@@ -1,7 +1,7 @@
 import type { BlockDevice } from "../../core/device.ts";
 import type { Finding, Json } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
-import { hashKnown } from "../../crypto/kdf.ts";
+import { hashKnown } from "../../crypto/hash.ts";
 import { cipherSpec } from "../../crypto/sector-cipher.ts";
 import { type Luks2Copy, readLuks2 as readHeaders } from "./luks2-binary.ts";
 import { isBackup, type Luks2Digest, type Luks2Keyslot, type Luks2Segment } from "./luks2-metadata.ts";
@@ -67,7 +67,7 @@ function payloadOf(copy: Luks2Copy, segments: readonly Luks2Segment[], keyBytes:
   const { requirements } = copy.metadata;
   if (requirements.some((r) => REENCRYPT.includes(r))) {
     return refused(
-      "a re-encryption was begun and is not finished (online-reencrypt): end it first with cryptsetup reencrypt --resume-only",
+      `a re-encryption was begun and is not finished (${requirements.map(printable).join(", ")}): end it first with cryptsetup reencrypt --resume-only`,
     );
   }
   if (requirements.length > 0) {
@@ -78,10 +78,14 @@ function payloadOf(copy: Luks2Copy, segments: readonly Luks2Segment[], keyBytes:
   const other = segments.find((s) => !s.crypt);
   if (other) return refused(`a segment of the type ${printable(other.type)} is not supported`);
   const [segment] = segments;
-  if (segments.length !== 1 || !segment?.crypt) return refused(`${segments.length} data segments are not supported`);
+  // cryptsetup itself opens the first of them up to the device's end (LUKS2_activate in lib/luks2/luks2_json_metadata.c): nobody can say which is right.
+  if (segments.length !== 1 || !segment?.crypt)
+    return refused(`${segments.length} data segments without a re-encryption are not supported`);
   const { crypt } = segment;
   if (crypt.integrity !== null) {
-    return refused(`integrity protection (${printable(crypt.integrity)}) is not supported`);
+    return refused(
+      `integrity protection (${printable(crypt.integrity)}, dm-integrity) is not supported: only a kernel can open it (cryptsetup open)`,
+    );
   }
   if (keyBytes === null) return { code: "no-key", refused: "no keyslot is left that opens the data: its key is gone" };
   const cipher = cipherSpec(crypt.encryption, keyBytes);

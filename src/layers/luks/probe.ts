@@ -1,6 +1,6 @@
 import { view } from "../../bytes/struct.ts";
 import type { ProbeHit, ProbeWindow } from "../../core/layer.ts";
-import { hasPrimaryMagic, hasSecondaryMagic, LUKS2_HEADER_SIZES } from "./magic.ts";
+import { hasPrimaryMagic, hasSecondaryMagic, isLuks1InReencryption, LUKS2_HEADER_SIZES } from "./magic.ts";
 
 /** Of a binary LUKS2 header, up to the end of its offset field. */
 const HEAD = 264;
@@ -9,7 +9,7 @@ const HEAD = 264;
 export async function probeLuks(window: ProbeWindow): Promise<ProbeHit | null> {
   const hit: ProbeHit = { setId: null, role: null, member: null };
   const start = await window.read(0, 8);
-  if (hasPrimaryMagic(start)) return hit;
+  if (hasPrimaryMagic(start) || isLuks1InReencryption(start)) return hit;
   for (const offset of LUKS2_HEADER_SIZES) {
     const head = await window.read(offset, HEAD);
     if (!isSecondHeader(head, offset)) continue;

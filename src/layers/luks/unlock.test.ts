@@ -139,7 +139,7 @@ describe("costs", () => {
     slot: n,
     priority,
     kdf,
-    area: { offset: 0, cipher: { mode: "xts", iv: "plain64" }, keyBytes: 64 },
+    area: { offset: 0, cipher: { algorithm: "aes", mode: "xts", iv: "plain64" }, keyBytes: 64 },
     stripes: 4000,
     afHash: "sha256",
     keyBytes: 64,
