@@ -18,6 +18,18 @@ function table(polynomial: number): Uint32Array {
 const IEEE = table(0xedb88320);
 const CASTAGNOLI = table(0x82f63b78);
 
+function tableMsbFirst(polynomial: number): Uint32Array {
+  const out = new Uint32Array(256);
+  for (let i = 0; i < 256; i++) {
+    let c = i << 24;
+    for (let k = 0; k < 8; k++) c = c & 0x80000000 ? (c << 1) ^ polynomial : c << 1;
+    out[i] = c >>> 0;
+  }
+  return out;
+}
+
+const MSB_FIRST = tableMsbFirst(0x04c11db7);
+
 function run(lookup: Uint32Array, bytes: Uint8Array, seed: number): number {
   let c = seed >>> 0;
   for (let i = 0; i < bytes.length; i++) c = lookup[(c ^ bytes[i]!) & 0xff]! ^ (c >>> 8);
@@ -41,5 +53,12 @@ export function crc16Raw(bytes: Uint8Array, seed: number): number {
     c ^= byte;
     for (let k = 0; k < 8; k++) c = c & 1 ? (c >>> 1) ^ 0xa001 : c >>> 1;
   }
+  return c;
+}
+
+/** CRC-32 register update, most significant bit first, without any complement: jbd2's first kind of commit checksum (start with ~0). */
+export function crc32MsbFirstRaw(bytes: Uint8Array, seed: number): number {
+  let c = seed >>> 0;
+  for (let i = 0; i < bytes.length; i++) c = (MSB_FIRST[((c >>> 24) ^ bytes[i]!) & 0xff]! ^ (c << 8)) >>> 0;
   return c;
 }
