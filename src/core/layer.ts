@@ -6,7 +6,7 @@ import type { Limits } from "./limits.ts";
 export type LayerName = ImageFormat | "luks" | "mbr" | "gpt" | "lvm" | "md";
 
 /** Image formats by the name that `--format` takes; what is none of them is `raw`. */
-export const IMAGE_FORMATS = ["qcow2", "vmdk", "vdi", "vhd"] as const;
+export const IMAGE_FORMATS = ["qcow2", "vmdk", "vdi", "vhd", "vhdx"] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /** `kind` of a node in the tree that `inspect --json` prints; other programs rely on these. */

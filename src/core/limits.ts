@@ -17,7 +17,7 @@ export interface Limits {
   readonly vmdkDirectoryBytes: number;
   /** A compressed VMDK grain when it is expanded; all that are known are of 64 KiB. */
   readonly vmdkGrainBytes: number;
-  /** VHDX log; Hyper-V and QEMU make 1 MiB. */
+  /** VHDX log; Hyper-V and QEMU make 1 MiB. Replaying costs several times as much memory. */
   readonly vhdxLogBytes: number;
   /** Images in one backing chain. */
   readonly backingDepth: number;
@@ -59,7 +59,7 @@ export const DEFAULT_LIMITS: Limits = {
   vmdkExtents: 4096,
   vmdkDirectoryBytes: 4 * 1024 * 1024,
   vmdkGrainBytes: 16 * 1024 * 1024,
-  vhdxLogBytes: 64 * 1024 * 1024,
+  vhdxLogBytes: 8 * 1024 * 1024,
   backingDepth: 200,
   nestingDepth: 16,
   nodes: 10_000,

@@ -7,10 +7,11 @@ import { mdDriver } from "../layers/md/driver.ts";
 import { qcow2Driver } from "../layers/qcow2/driver.ts";
 import { vdiDriver } from "../layers/vdi/driver.ts";
 import { vhdDriver } from "../layers/vhd/driver.ts";
+import { vhdxDriver } from "../layers/vhdx/driver.ts";
 import { vmdkDriver } from "../layers/vmdk/driver.ts";
 
 /** Image formats, in the order in which a plain file is probed for them. Each driver's name is one of IMAGE_FORMATS. */
-export const IMAGE_DRIVERS: readonly LayerDriver[] = [qcow2Driver, vmdkDriver, vdiDriver, vhdDriver];
+export const IMAGE_DRIVERS: readonly LayerDriver[] = [qcow2Driver, vmdkDriver, vdiDriver, vhdDriver, vhdxDriver];
 
 /**
  * Layers that may stand anywhere in a stack, in the order in which they are asked. md comes first: with metadata at the
