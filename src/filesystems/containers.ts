@@ -1,7 +1,7 @@
 import { exactNumber, isZero } from "../bytes/integers.ts";
 import { view } from "../bytes/struct.ts";
 import { uuidText } from "../bytes/uuid.ts";
-import type { Json } from "../core/finding.ts";
+import type { Finding, Json } from "../core/finding.ts";
 import { type FilesystemInfo, hasText, type Recogniser, readExactly, utf8Field } from "./info.ts";
 import { uuidOrNull } from "./uuids.ts";
 
@@ -11,9 +11,17 @@ function container(
   uuid: string | null,
   label: string | null,
   details: { readonly [key: string]: Json },
+  findings: readonly Finding[] = [],
 ): FilesystemInfo {
-  return { kind: "unknown", type, uuid, label, size: null, state: null, details, findings: [] };
+  return { kind: "unknown", type, uuid, label, size: null, state: null, details, findings };
 }
+
+const ENCRYPTED: Finding = {
+  severity: "info",
+  code: "bitlocker",
+  message: "it is encrypted by Windows (BitLocker), which is not opened here: the guest itself or dislocker can",
+  layer: "bitlocker",
+};
 
 const BITLOCKER_OFFSET_WIN7 = 176;
 const BITLOCKER_OFFSET_TO_GO = 440;
@@ -25,7 +33,8 @@ export const bitlocker: Recogniser = {
   async recognise(window) {
     const boot = await readExactly(window, 0, 512);
     if (!boot) return null;
-    if (hasText(boot, 0, "\xeb\x52\x90-FVE-FS-")) return container("BitLocker", null, null, { version: "Vista" });
+    if (hasText(boot, 0, "\xeb\x52\x90-FVE-FS-"))
+      return container("BitLocker", null, null, { version: "Vista" }, [ENCRYPTED]);
     const modern = hasText(boot, 0, "\xeb\x58\x90-FVE-FS-");
     if (!modern && !hasText(boot, 0, "\xeb\x58\x90MSWIN4.1")) return null;
     const at = exactNumber(view(boot).getBigUint64(modern ? BITLOCKER_OFFSET_WIN7 : BITLOCKER_OFFSET_TO_GO, true));
@@ -33,7 +42,8 @@ export const bitlocker: Recogniser = {
     if (!metadata || !hasText(metadata, 0, "-FVE-FS-")) return null;
     const serial = modern ? view(boot).getInt32(67, true) : 0;
     const uuid = serial === 0 ? null : String(serial).padStart(16, "0");
-    return container("BitLocker", uuid, null, { version: view(metadata).getUint16(10, true), toGo: !modern });
+    const details = { version: view(metadata).getUint16(10, true), toGo: !modern };
+    return container("BitLocker", uuid, null, details, [ENCRYPTED]);
   },
 };
 

@@ -1,6 +1,7 @@
 import type { Finding } from "../core/finding.ts";
 import type { ProbeWindow } from "../core/layer.ts";
 import { cached } from "./block-cache.ts";
+import { bsdDisklabel } from "./bsd-disklabel.ts";
 import { btrfs } from "./btrfs.ts";
 import { bcache, bitlocker, drbd, zfs } from "./containers.ts";
 import { exfat } from "./exfat.ts";
@@ -15,7 +16,7 @@ import { xfs } from "./xfs.ts";
 
 export type { FilesystemInfo } from "./info.ts";
 
-/** libblkid's order (idinfos[] in libblkid/src/superblocks/superblocks.c), except that ZFS comes last. */
+/** libblkid's order (idinfos[] in libblkid/src/superblocks/superblocks.c), except that ZFS and what is no file system come last. */
 const RECOGNISERS: readonly Recogniser[] = [
   drbd,
   bitlocker,
@@ -30,6 +31,7 @@ const RECOGNISERS: readonly Recogniser[] = [
   squashfs,
   bcache,
   zfs,
+  bsdDisklabel,
 ];
 
 /**

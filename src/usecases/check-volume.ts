@@ -55,6 +55,8 @@ function notChecked(volume: Volume, reason: string): CheckedVolume {
 
 function noFilesystem(volume: Volume): string {
   if (volume.kind === "swap") return "swap space holds no file system";
+  if (volume.type === "BitLocker") return "it is encrypted by Windows (BitLocker), which is not opened here";
+  if (volume.type === "bsd") return "it holds a BSD disklabel, whose partitions are not opened";
   return "no file system was recognised in it";
 }
 

@@ -109,6 +109,14 @@ describe("chains of logical partitions", () => {
     return records;
   }
 
+  it("follows a long chain when the limit is raised, and names the flag otherwise", async () => {
+    const device = disk(longChain(300, true));
+    expect((await summary(device, { logicalPartitions: 1000 })).names).toHaveLength(301);
+    const layer = await mbrDriver.open([device], plainContext());
+    expect(layer.children).toHaveLength(256);
+    expect(layer.info.findings[0]!.message).toContain("--limit logicalPartitions=");
+  });
+
   it("stops at the limit of logical partitions", async () => {
     const { names, findings } = await summary(disk(longChain(300, true)), { logicalPartitions: 20 });
     expect(findings).toEqual(["mbr-logical-limit"]);

@@ -61,7 +61,11 @@ export async function readExtendedChain(
       // OS/2 used all four records; anything that does not fit there is rubbish (libblkid dos.c, parse_dos_extended).
       if (i >= 2 && (entry.start + entry.sectors > size || start + entry.sectors > end)) continue;
       if (logical.length >= maxLogical) {
-        return stop("error", "mbr-logical-limit", `more than ${maxLogical} logical partitions: the rest is not shown`);
+        return stop(
+          "error",
+          "mbr-logical-limit",
+          `more than ${maxLogical} logical partitions: the rest is not shown (raise it with --limit logicalPartitions=N)`,
+        );
       }
       if (start <= at || start + entry.sectors > end) {
         findings.push({
