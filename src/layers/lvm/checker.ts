@@ -20,6 +20,9 @@ const KNOWN_STATUS: ReadonlySet<string> = new Set([
   "WRITEMOSTLY",
 ]);
 
+/** All other types describe a whole volume. */
+const MAY_BE_ONE_OF_SEVERAL: ReadonlySet<string> = new Set(["striped", "zero", "error"]);
+
 export interface Refusal {
   readonly code: "unsupported" | "corrupt" | "io";
   readonly reason: string;
@@ -95,7 +98,9 @@ export class Checker {
       return corrupt(`it shares physical extents with ${other === lv.name ? "itself" : other}`);
     }
     for (const segment of lv.segments) {
-      if (segment.kind.endsWith("-pool") && lv.segments.length > 1) return corrupt("a pool has one segment only");
+      if (lv.segments.length > 1 && !MAY_BE_ONE_OF_SEVERAL.has(segment.kind)) {
+        return corrupt(`a segment of type ${segment.type} stands alone in a volume, not among others`);
+      }
       const refusal = this.#segment(segment);
       if (refusal) return refusal;
     }

@@ -11,6 +11,9 @@ import type { LvPlan } from "./plan.ts";
 import { type LvSegment, segmentName } from "./segments.ts";
 import type { Built, Volumes } from "./volumes.ts";
 
+/** A pool is looked at, but is no device. */
+type Opened = Omit<Built, "device"> & { readonly device: BlockDevice | null };
+
 /**
  * An LV as the tree shows it. Volumes with metadata of their own on the disks (snapshots, pools, RAID) are opened at once: what is wrong
  * with them belongs into the tree.
@@ -24,7 +27,7 @@ export async function volumeChild(
 ): Promise<LayerChild> {
   const { lv, refusal, role } = plan;
   const hasContent = role !== "internal" && role !== "pool";
-  const opened = refusal === null && role !== "internal" ? await tryOpen(volumes, lv.name) : null;
+  const opened = refusal === null && role !== "internal" ? await tryOpen(volumes, plan) : null;
   const failure = opened instanceof StorageError ? opened : null;
   const built = opened instanceof StorageError ? null : opened;
   const readOnly = failure ? null : (plan.readOnly ?? built?.readOnly ?? null);
@@ -63,14 +66,18 @@ export async function volumeChild(
       }
       if (failure) throw failure;
       const { device } = built ?? (await volumes.volume(lv.name));
+      if (!device) throw new StorageError("usage", `${vg.name}/${lv.name} is a pool, no volume`, { layer: LAYER });
       return view(device, plan.extents * vg.extentSize, writable && readOnly === null);
     },
   };
 }
 
-async function tryOpen(volumes: Volumes, name: string): Promise<Built | StorageError> {
+async function tryOpen(volumes: Volumes, { lv, role }: LvPlan): Promise<Opened | StorageError> {
   try {
-    return await volumes.volume(name);
+    if (role !== "pool") return await volumes.volume(lv.name);
+    if (lv.segments[0]?.kind !== "thin-pool") return { device: null, findings: [], readOnly: null };
+    const { findings, readOnly } = await volumes.pool(lv.name);
+    return { device: null, findings, readOnly };
   } catch (error) {
     if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
     return error;

@@ -6,8 +6,10 @@ import type { Limits } from "../../core/limits.ts";
 import type { LogicalVolume, PhysicalVolume, VolumeGroup } from "./model.ts";
 import type { Relations } from "./relations.ts";
 import { type Run, runsDevice } from "./runs.ts";
-import type { LvSegment } from "./segments.ts";
+import type { LvSegment, ThinPoolSegment, ThinSegment } from "./segments.ts";
 import { openSnapshot } from "./snapshot/snapshot-device.ts";
+import { openThinPool, type ThinPool } from "./thin/pool.ts";
+import { openThinVolume } from "./thin/volume.ts";
 
 /** An opened LV. Its device lives as long as the group's members; it is never disposed of by itself. */
 export interface Built {
@@ -34,6 +36,7 @@ export interface VolumesOptions {
 export class Volumes {
   readonly #o: VolumesOptions;
   readonly #contents = new Map<string, Promise<Built>>();
+  readonly #pools = new Map<string, Promise<ThinPool>>();
 
   constructor(options: VolumesOptions) {
     this.#o = options;
@@ -68,6 +71,41 @@ export class Volumes {
     // Whoever asked gets the rejection; this only keeps it from counting as unhandled.
     built.catch(() => undefined);
     return built;
+  }
+
+  /** A thin pool, once for all volumes in it. */
+  pool(name: string): Promise<ThinPool> {
+    const known = this.#pools.get(name);
+    if (known) return known;
+    const pool = this.#openPool(name);
+    this.#pools.set(name, pool);
+    pool.catch(() => undefined);
+    return pool;
+  }
+
+  async #openPool(name: string): Promise<ThinPool> {
+    const segment = this.#o.vg.lvs.get(name)!.segments[0] as ThinPoolSegment;
+    const metadata = await this.content(segment.metadata);
+    const data = await this.content(segment.data);
+    const pool = await openThinPool(name, segment, metadata.device, data.device);
+    return {
+      ...pool,
+      findings: [...metadata.findings, ...data.findings, ...pool.findings],
+      readOnly: pool.readOnly ?? data.readOnly,
+    };
+  }
+
+  async #thin(s: ThinSegment, length: number): Promise<Built> {
+    const pool = await this.pool(s.pool);
+    const origin = s.externalOrigin === null ? null : await this.content(s.externalOrigin);
+    const device = await openThinVolume({
+      pool,
+      deviceId: s.deviceId,
+      size: length,
+      externalOrigin: origin?.device ?? null,
+      writable: this.#o.writable,
+    });
+    return { device, findings: [...pool.findings, ...(origin?.findings ?? [])], readOnly: pool.readOnly };
   }
 
   async #build(lv: LogicalVolume): Promise<Built> {
@@ -118,6 +156,8 @@ export class Volumes {
     switch (s.kind) {
       case "error":
         return { device: errorDevice(length, lv.name), findings: [], readOnly: null };
+      case "thin":
+        return this.#thin(s, length);
       default:
         throw new StorageError("unsupported", `segment type ${s.type} is not supported`, {
           layer: "lvm",
