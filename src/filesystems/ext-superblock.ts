@@ -40,6 +40,7 @@ export const EXT_SUPERBLOCK = struct("ext superblock", "little", {
   uuid: { at: 0x68, type: "bytes", length: 16, ref: "s_uuid" },
   volumeName: { at: 0x78, type: "bytes", length: 16, ref: "s_volume_name" },
   lastMounted: { at: 0x88, type: "bytes", length: 64, ref: "s_last_mounted" },
+  reservedGdtBlocks: { at: 0xce, type: "u16", ref: "s_reserved_gdt_blocks" },
   journalUuid: { at: 0xd0, type: "bytes", length: 16, ref: "s_journal_uuid" },
   journalInode: { at: 0xe0, type: "u32", ref: "s_journal_inum" },
   journalDevice: { at: 0xe4, type: "u32", ref: "s_journal_dev" },

@@ -10,6 +10,8 @@ export interface FuseChannel {
   receive(into: Uint8Array, busy: () => boolean): Promise<number>;
   /** Sends one reply. False when the kernel no longer wants it. Throws on any other failure. */
   send(message: Uint8Array): boolean;
+  /** The same for one message in two parts, on another thread. Both belong to it until it resolves. */
+  sendAside(message: Uint8Array, rest: Uint8Array): Promise<boolean>;
   /** Ends the connection: whoever still has the file open gets errors from then on. */
   close(): Promise<void>;
 }

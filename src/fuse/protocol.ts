@@ -156,3 +156,15 @@ export const lseekIn = struct("fuse_lseek_in", "little", {
 
 export const lseekOut = struct("fuse_lseek_out", "little", { offset: { at: 0, type: "u64" } });
 export const LSEEK_OUT_SIZE = 8;
+
+/**
+ * What the server sends unasked has its code in place of the error and no `unique` (enum fuse_notify_code).
+ * STORE: fuse_notify_store_out and then data, which the kernel puts into its cache of the file.
+ */
+export const NOTIFY_STORE = 4;
+export const notifyStoreOut = struct("fuse_notify_store_out", "little", {
+  nodeid: { at: 0, type: "u64" },
+  offset: { at: 8, type: "u64" },
+  size: { at: 16, type: "u32" },
+});
+export const NOTIFY_STORE_OUT_SIZE = 24;

@@ -51,6 +51,19 @@ class Kernel implements FuseChannel {
     return waiting !== undefined;
   }
 
+  /** What was pushed: offset and data of each store. */
+  readonly stored: { offset: number; bytes: Buffer }[] = [];
+
+  async sendAside(message: Uint8Array, rest: Uint8Array): Promise<boolean> {
+    const header = Buffer.from(message);
+    // fuse_out_header with FUSE_NOTIFY_STORE (4) as its error and no unique; fuse_notify_store_out for the root.
+    expect([header.length, header.readUInt32LE(0), header.readInt32LE(4)]).toEqual([40, 40 + rest.length, 4]);
+    expect([header.readBigUInt64LE(8), header.readBigUInt64LE(16)]).toEqual([0n, 1n]);
+    expect(header.readUInt32LE(32)).toBe(rest.length);
+    this.stored.push({ offset: Number(header.readBigUInt64LE(24)), bytes: Buffer.from(rest) });
+    return true;
+  }
+
   async close(): Promise<void> {
     this.closed = true;
   }
@@ -369,5 +382,64 @@ describe("requests in flight", () => {
     expect((await kernel.read(0, 4)).error).toBe(0);
     expect(kernel.unexpected).toBe(0);
     kernel.unmount();
+  });
+});
+
+describe("pushing ahead", () => {
+  const page = (n: number) => ({ offset: n * 4096, bytes: new Uint8Array(4096).fill(n) });
+
+  async function* pages(count: number, before: (n: number) => Promise<unknown>) {
+    for (let n = 0; n < count; n++) {
+      await before(n);
+      yield page(n);
+    }
+  }
+
+  it("stores each piece at its place", async () => {
+    const [kernel, server] = serve(memoryDevice(new Uint8Array(65536)));
+    await server.push(pages(3, async () => undefined));
+    expect(kernel.stored).toEqual([0, 1, 2].map((n) => ({ offset: n * 4096, bytes: Buffer.alloc(4096, n) })));
+    expect(server.stats.bytesPushed).toBe(3 * 4096);
+    kernel.unmount();
+    await server.done;
+  });
+
+  it.each([
+    ["read", (kernel: Kernel) => kernel.read(0, 512)],
+    ["written", (kernel: Kernel) => kernel.write(0, new Uint8Array(512))],
+  ])("stops for good when the file is %s", async (_, use) => {
+    const [kernel, server] = serve(memoryDevice(new Uint8Array(65536)));
+    let used: Promise<Reply> | undefined;
+    const useIt = async (n: number) => {
+      if (n !== 2) return;
+      used = use(kernel);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await server.push(pages(5, useIt));
+    expect((await used!).error).toBe(0);
+    expect(kernel.stored.length).toBe(2);
+    await server.push(pages(5, async () => undefined));
+    expect(kernel.stored.length).toBe(2);
+    kernel.unmount();
+    await server.done;
+  });
+
+  it("is ended by abort, by the end of the mount and by a failing device, without an error of its own", async () => {
+    const stop = new AbortController();
+    const [kernel, server] = serve(memoryDevice(new Uint8Array(65536)), { signal: stop.signal });
+    await server.push(pages(5, async (n) => n === 1 && stop.abort()));
+    expect(kernel.stored.length).toBe(1);
+    kernel.unmount();
+    expect((await server.done).firstError).toBeNull();
+    const [gone, ended] = serve(memoryDevice(new Uint8Array(65536)));
+    gone.unmount();
+    await ended.done;
+    await ended.push(pages(5, async () => undefined));
+    expect(gone.stored).toEqual([]);
+    const [other, third] = serve(memoryDevice(new Uint8Array(65536)));
+    await third.push(pages(5, async (n) => n === 1 && Promise.reject(new StorageError("io", "no"))));
+    expect(other.stored.length).toBe(1);
+    other.unmount();
+    expect((await third.done).firstError).toBeNull();
   });
 });

@@ -6,6 +6,7 @@ import { MAX_TRANSFER, negotiate } from "./init.ts";
 import * as ops from "./operations.ts";
 import { RequestOrder } from "./order.ts";
 import * as P from "./protocol.ts";
+import { type FilePiece, pushPieces } from "./push.ts";
 
 export interface FuseOptions {
   /**
@@ -27,6 +28,8 @@ export interface FuseStats {
   writes: number;
   bytesWritten: number;
   flushes: number;
+  /** Put into the kernel's cache before the program asked. */
+  bytesPushed: number;
 }
 
 export interface FuseEnd {
@@ -43,6 +46,11 @@ export interface FuseServer {
   readonly stats: Readonly<FuseStats>;
   /** What `done` will report so far. */
   readonly firstError: StorageError | null;
+  /**
+   * Puts pieces of the file into the kernel's cache, until the first READ or change arrives. The program must not have begun (see
+   * pushPieces), and somebody must have asked for the file's size. Never rejects: what cannot be read now will fail when the program asks for it.
+   */
+  push(pieces: AsyncIterable<FilePiece>): Promise<void>;
 }
 
 /** A READ's or WRITE's data and the headers before it. */
@@ -51,6 +59,9 @@ const REQUEST_BUFFER = MAX_TRANSFER + P.IN_HEADER_SIZE + P.WRITE_IN_SIZE + 4096;
 const READS_IN_FLIGHT = 8;
 
 const { ENOSYS, EIO } = constants.errno;
+
+/** Requests during which the kernel may hold pages of the file. */
+const USES = new Set<number>([P.Opcode.READ, P.Opcode.WRITE, P.Opcode.FALLOCATE, P.Opcode.SETATTR]);
 
 /**
  * Shows `device` as one regular file: answers the kernel's requests until the mount is gone.
@@ -62,7 +73,15 @@ export function serveFuse(options: FuseOptions): FuseServer {
 
 class Server implements FuseServer {
   readonly done: Promise<FuseEnd>;
-  readonly stats: FuseStats = { requests: 0, reads: 0, bytesRead: 0, writes: 0, bytesWritten: 0, flushes: 0 };
+  readonly stats: FuseStats = {
+    requests: 0,
+    reads: 0,
+    bytesRead: 0,
+    writes: 0,
+    bytesWritten: 0,
+    flushes: 0,
+    bytesPushed: 0,
+  };
   firstError: StorageError | null = null;
   readonly #channel: FuseChannel;
   readonly #file: ops.ServedFile;
@@ -72,8 +91,12 @@ class Server implements FuseServer {
   /** Requests without an answer yet; on abort they are answered before the device is done with them. */
   readonly #open = new Set<bigint>();
   #reading = 0;
+  #pushing = false;
+  /** A program has read or changed the file. */
+  #used = false;
   #readDone: (() => void) | null = null;
   readonly #aborted = signalled();
+  #ended = false;
 
   constructor(options: FuseOptions) {
     this.#channel = options.channel;
@@ -87,7 +110,7 @@ class Server implements FuseServer {
     this.#signal?.addEventListener("abort", abort, { once: true });
     let request = new Uint8Array(REQUEST_BUFFER);
     let abandoned = false;
-    const busy = (): boolean => this.#open.size > 0;
+    const busy = (): boolean => this.#open.size > 0 || this.#pushing;
     try {
       for (;;) {
         const length = await this.#channel.receive(request, busy);
@@ -103,11 +126,34 @@ class Server implements FuseServer {
       this.#remember(ioError(error, "the connection to the kernel failed", { layer: "fuse" }));
     } finally {
       this.#signal?.removeEventListener("abort", abort);
+      this.#ended = true;
       if (!this.#signal?.aborted) await this.#order.idle();
       // Also ends the connection, should something still hold the mount: its programs get errors, not silence.
       await this.#channel.close();
     }
     return { firstError: this.firstError };
+  }
+
+  async push(pieces: AsyncIterable<FilePiece>): Promise<void> {
+    this.#pushing = true;
+    try {
+      await this.#order.read(() => pushPieces(this.#channel, this.#counted(pieces), () => this.#mayPush()));
+    } catch {
+      // Nothing is lost: the program's own read of the same bytes tells what is wrong with them.
+    } finally {
+      this.#pushing = false;
+    }
+  }
+
+  #mayPush(): boolean {
+    return !this.#used && !this.#ended && !this.#signal?.aborted;
+  }
+
+  async *#counted(pieces: AsyncIterable<FilePiece>): AsyncGenerator<FilePiece> {
+    for await (const piece of pieces) {
+      yield piece;
+      this.stats.bytesPushed += piece.bytes.length;
+    }
   }
 
   /** Resolves when `request` may be overwritten and the next one should be taken. */
@@ -118,6 +164,7 @@ class Server implements FuseServer {
     if (opcode === P.Opcode.FORGET || opcode === P.Opcode.BATCH_FORGET || opcode === P.Opcode.INTERRUPT) return;
     this.#open.add(unique);
     if (this.#signal?.aborted) return this.#reply(unique, EIO);
+    if (USES.has(opcode)) this.#used = true;
     if (opcode !== P.Opcode.READ) {
       try {
         this.#reply(unique, 0, await this.#answer(opcode, body));

@@ -1,4 +1,4 @@
-import { closeSync, readSync, writeSync } from "node:fs";
+import { closeSync, readSync, writeSync, writev } from "node:fs";
 import { errnoName, libc, type NativeFunction, systemError } from "./ffi.ts";
 
 /** fcntl(2) and poll(2) on Linux; the same numbers on every architecture that Node runs on. */
@@ -29,6 +29,7 @@ let poll: Poll | undefined;
 export function fuseChannel(fd: number): {
   receive(into: Uint8Array, busy: () => boolean): Promise<number>;
   send(message: Uint8Array): boolean;
+  sendAside(message: Uint8Array, rest: Uint8Array): Promise<boolean>;
   close(): Promise<void>;
 } {
   try {
@@ -42,6 +43,8 @@ export function fuseChannel(fd: number): {
   const now = pollfd(fd);
   const later = pollfd(fd);
   let turn = performance.now();
+  let closed = false;
+  let aside: Promise<unknown> = Promise.resolve();
 
   const whenReady = (): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -68,13 +71,25 @@ export function fuseChannel(fd: number): {
         writeSync(fd, message);
         return true;
       } catch (error) {
-        // ENOENT: the program was killed meanwhile and its request dropped.
-        const code = codeOf(error);
-        if (code === "ENOENT" || GONE.has(code)) return false;
+        if (unwanted(error)) return false;
         throw error;
       }
     },
+    async sendAside(message, rest) {
+      if (closed) return false;
+      const sent = new Promise<boolean>((resolve, reject) => {
+        writev(fd, [message, rest], (error) => {
+          if (error && !unwanted(error)) reject(error);
+          else resolve(error === null);
+        });
+      });
+      aside = sent.catch(() => undefined);
+      return sent;
+    },
     async close() {
+      closed = true;
+      // The number of the descriptor may be given to another file at once.
+      await aside;
       closeSync(fd);
     },
   };
@@ -82,6 +97,12 @@ export function fuseChannel(fd: number): {
 
 /** The mount is gone (ENODEV), or the connection was ended from outside. */
 const GONE = new Set(["ENODEV", "ECONNABORTED", "ENOTCONN"]);
+
+/** ENOENT: the program was killed meanwhile and its request dropped. */
+function unwanted(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === "ENOENT" || GONE.has(code);
+}
 
 /** The length of one request, 0 when the mount is gone, null when there is none (any more): fuse(4), "ERRORS". */
 function tryRead(fd: number, into: Uint8Array): number | null {

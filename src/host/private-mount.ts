@@ -2,7 +2,7 @@ import { type ChildProcess, type StdioOptions, spawn } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Duplex, Readable } from "node:stream";
+import type { Duplex, Readable, Writable } from "node:stream";
 import { StorageError } from "../core/errors.ts";
 import { takeDescriptor } from "./pidfd.ts";
 
@@ -24,23 +24,38 @@ const FD = {
   STDERR: 6,
 } as const;
 
-/** Program descriptors that the caller may use for pipes of its own (bubblewrap's status, a checker's progress). */
-export const EXTRA_FDS = [5, 7] as const;
+/**
+ * Program descriptors that the caller may use for pipes of its own: the first two from the program (bubblewrap's status, a checker's
+ * progress), the last to it (the word that it may begin).
+ */
+export const EXTRA_FDS = [5, 7, 8] as const;
+
+/** What the child says when the file is mounted, on a line of its own. */
+const READY = "unterbau-ready";
 
 /**
  * The child's preparation. $1: mode of the root in octal, $2: rw or ro, $3: the mount point, $4: where the program's standard
- * error goes; the program follows.
- * The program is held back until this process has the descriptor, and gets neither it nor the control channel.
+ * error goes, $5: the program whose --help is wanted, or nothing. What it becomes, as a command in the shell's language, comes in one line through the
+ * control channel once this process has the descriptor; the program gets neither of them.
  */
 const PREPARE = `
 exec ${FD.FUSE}<>/dev/fuse || exit 125
 mount -i -t fuse -o "fd=${FD.FUSE},rootmode=$1,user_id=0,group_id=0,$2" unterbau "$3" || exit 125
-echo ready >&${FD.CONTROL}
-read -r go <&${FD.CONTROL} || exit 125
+[ -z "$5" ] || "$5" --help >&${FD.CONTROL} 2>&1 </dev/null ${FD.FUSE}>&-
+printf '\\n${READY}\\n' >&${FD.CONTROL}
+newline='
+'
+IFS= read -r command <&${FD.CONTROL} || exit 125
+[ -s "$3" ]
+echo sized >&${FD.CONTROL}
 exec ${FD.FUSE}>&- ${FD.CONTROL}>&- 2>&"$4" ${FD.STDERR}>&-
-shift 4
-exec "$@"
+eval "exec $command"
 `;
+
+/** One word of the shell's language that stands for `text`, without a line end in it. */
+function shellWord(text: string): string {
+  return `'${text.replaceAll("'", "'\\''").replaceAll("\n", "'\"$newline\"'")}'`;
+}
 
 /** After a killed child's end, its pipes are read for so long. */
 const PIPES_MS = 500;
@@ -58,14 +73,16 @@ export interface MountRequest {
   /** `stdout`: the same pipe or terminal as standard output, so that the order of the messages is kept. */
   readonly stderr: "pipe" | "inherit" | "stdout";
   readonly env: NodeJS.ProcessEnv;
-  /** What the child becomes, given the served file's path. */
-  readonly program: (path: string) => readonly string[];
+  /** Absolute path of a program whose `--help` is to be asked on the way, as that costs no time then. */
+  readonly help?: string | undefined;
 }
 
 /** A child process that has mounted the file and waits to be told what to become. */
 export interface MountedChild extends Disposable {
   /** The served file's path, in the child's namespace only. */
   readonly path: string;
+  /** What `help` printed. */
+  readonly help: string;
   /** The open /dev/fuse; belongs to the caller. */
   readonly fuseFd: number;
   /** Resolves when the program has ended and its pipes are closed; `signal` when a signal ended the cage itself. */
@@ -73,10 +90,13 @@ export interface MountedChild extends Disposable {
   /** Null when inherited or joined with the other. */
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
-  /** Pipes from EXTRA_FDS, in that order. */
-  readonly extras: readonly Readable[];
-  /** The child becomes the program. Call once, with the FUSE server running. */
-  run(): void;
+  /** EXTRA_FDS, in that order. */
+  readonly extras: readonly [Readable, Readable, Writable];
+  /**
+   * The child becomes this program. Call once, with the FUSE server running. Resolves when the kernel knows the file's size
+   * (before that it would drop what is put into its cache), or the child has ended.
+   */
+  run(program: readonly string[]): Promise<void>;
   /** SIGKILL, if it still runs. */
   kill(): void;
   /** Kills the child if it still runs, removes the mount point. */
@@ -123,27 +143,49 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
   try {
     writeFileSync(path, "", { mode: 0o600, flag: "wx" });
     const stderr = request.stderr === "inherit" ? 2 : request.stderr === "pipe" ? "pipe" : "ignore";
-    const stdio: StdioOptions = [request.stdin, request.stdout, "pipe", "ignore", "pipe", "pipe", stderr, "pipe"];
+    const stdio: StdioOptions = [
+      request.stdin,
+      request.stdout,
+      "pipe",
+      "ignore",
+      "pipe",
+      "pipe",
+      stderr,
+      "pipe",
+      "pipe",
+    ];
     const stderrAt = request.stderr === "stdout" ? 1 : FD.STDERR;
-    const parameters = [request.mode.toString(8), request.readOnly ? "ro" : "rw", path, String(stderrAt)];
+    const parameters = [
+      request.mode.toString(8),
+      request.readOnly ? "ro" : "rw",
+      path,
+      String(stderrAt),
+      request.help ?? "",
+    ];
     const argv = [...unshare, "sh", "-c", PREPARE, "sh", ...parameters];
-    const spawned = spawn("unshare", [...argv, ...request.program(path)], { stdio, env: request.env, detached: true });
+    const spawned = spawn("unshare", argv, { stdio, env: request.env, detached: true });
     child = spawned;
     const closed = new Promise<{ signal: string | null }>((resolve) => {
       spawned.once("close", (_code, signal) => resolve({ signal }));
     });
-    await ready(spawned);
+    const help = await ready(spawned);
     const fuseFd = takeDescriptor(spawned.pid!, FD.FUSE);
     const control = spawned.stdio[FD.CONTROL] as Duplex;
     return {
       path,
+      help,
       fuseFd,
       closed,
       kill,
       stdout: request.stdout === "pipe" ? spawned.stdout : null,
       stderr: request.stderr === "pipe" ? stdioOf(spawned, FD.STDERR) : null,
-      extras: EXTRA_FDS.map((fd) => stdioOf(spawned, fd)),
-      run: () => void control.end("go\n"),
+      extras: [stdioOf(spawned, EXTRA_FDS[0]), stdioOf(spawned, EXTRA_FDS[1]), quiet(duplexOf(spawned, EXTRA_FDS[2]))],
+      run: (program) =>
+        new Promise((resolve) => {
+          control.once("data", () => resolve());
+          void closed.then(() => resolve());
+          control.end(`${program.map(shellWord).join(" ")}\n`);
+        }),
       [Symbol.dispose]: dispose,
     };
   } catch (error) {
@@ -156,11 +198,21 @@ function stdioOf(child: ChildProcess, fd: number): Readable {
   return child.stdio[fd] as Readable;
 }
 
+function duplexOf(child: ChildProcess, fd: number): Duplex {
+  return child.stdio[fd] as Duplex;
+}
+
+/** The other end may die at any moment; its exit tells what happened. */
+function quiet<T extends Duplex>(stream: T): T {
+  stream.on("error", () => undefined);
+  return stream;
+}
+
 /** `feature` of the error when no mount namespace can be made. */
 const NAMESPACES = "user namespaces";
 
-/** Resolves when the child has mounted the file; throws with the reason when it ends instead. */
-function ready(child: ChildProcess): Promise<void> {
+/** Resolves with the asked help when the child has mounted the file; throws with the reason when it ends instead. */
+function ready(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     const control = child.stdio[FD.CONTROL] as Duplex | null;
     let messages = "";
@@ -180,13 +232,12 @@ function ready(child: ChildProcess): Promise<void> {
       );
     });
     child.once("close", () => reject(refusal(messages.trim())));
-    // The other end may die at any moment; its exit tells what happened.
-    control?.on("error", () => undefined);
+    if (control) quiet(control);
     control?.on("data", (chunk: Buffer) => {
       said += chunk.toString("latin1");
-      if (said.includes("ready")) {
+      if (said.endsWith(`\n${READY}\n`)) {
         control.removeAllListeners("data");
-        resolve();
+        resolve(said.slice(0, -READY.length - 2));
       }
     });
   });

@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { lstatSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { StorageError } from "../core/errors.ts";
@@ -23,6 +22,8 @@ export interface CageOptions {
   readonly argv: readonly string[];
   /** A descriptor on which bubblewrap reports (`--json-status-fd`). */
   readonly statusFd?: number | undefined;
+  /** The program begins when a byte can be read from this descriptor. */
+  readonly startFd?: number | undefined;
   readonly env: NodeJS.ProcessEnv;
 }
 
@@ -43,23 +44,19 @@ export interface Bwrap {
   readonly disableUserns: boolean;
 }
 
-const found = new Map<string, Bwrap>();
-
-/** Throws `unsupported` with the package's name when bubblewrap is missing. */
-export function requireBwrap(searchPath?: string, systemDirs?: readonly string[]): Bwrap {
+/** bubblewrap's path. Throws `unsupported` with the package's name when it is missing. */
+export function requireBwrap(searchPath?: string, systemDirs?: readonly string[]): string {
   const path = findProgram("bwrap", searchPath, systemDirs);
-  if (path) {
-    const known = found.get(path);
-    if (known) return known;
-    const help = spawnSync(path, ["--help"], { encoding: "utf8" });
-    const bwrap = { path, disableUserns: `${help.stdout}${help.stderr}`.includes("--disable-userns") };
-    found.set(path, bwrap);
-    return bwrap;
-  }
+  if (path) return path;
   throw new StorageError("unsupported", "bubblewrap is not installed, and no checker runs outside its cage", {
     feature: "bwrap",
     hint: "install the package bubblewrap",
   });
+}
+
+/** What the bubblewrap at `path` can do, from the text of its `--help`. */
+export function bwrapOf(path: string, help: string): Bwrap {
+  return { path, disableUserns: help.includes("--disable-userns") };
 }
 
 /**
@@ -146,8 +143,11 @@ const ISOLATION = [
 /** null, zero, full, random, urandom, tty, and nowhere to put anything; /proc of its own processes only. */
 const DEVICES = ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"];
 
-function status(cage: CageOptions): string[] {
-  return cage.statusFd === undefined ? [] : ["--json-status-fd", String(cage.statusFd)];
+function status({ statusFd, startFd }: CageOptions): string[] {
+  return [
+    ...(statusFd === undefined ? [] : ["--json-status-fd", String(statusFd)]),
+    ...(startFd === undefined ? [] : ["--block-fd", String(startFd)]),
+  ];
 }
 
 function libraryDir(path: string): string[] {

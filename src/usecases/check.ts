@@ -3,8 +3,9 @@ import type { Json } from "../core/finding.ts";
 import type { Run } from "../host/run.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
-import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt } from "./check-volume.ts";
+import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt, prepareChecker } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
+import type { PreparedFile } from "./run-on-file.ts";
 import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
 
 export interface CheckOptions extends SourceOptions {
@@ -40,10 +41,12 @@ export async function check(options: CheckOptions): Promise<CheckDocument> {
 }
 
 async function preview(options: CheckOptions): Promise<CheckDocument> {
+  // The child that will become the checker gets ready while the stack is opened.
+  await using prepared = prepareChecker(options.env);
   await using opened = await openForInspection(options);
   const documents: CheckedVolumeDocument[] = [];
   for (const volume of chooseVolumes(opened.stack.tree, options.volumes)) {
-    documents.push((await checkOne(volume, options)).document);
+    documents.push((await checkOne(volume, options, prepared)).document);
   }
   tellPassedOver(opened.stack.tree, options);
   return { schema: "unterbau/check/1", run: null, mode: "preview", volumes: documents, exitCode: exitCode(documents) };
@@ -98,7 +101,7 @@ function isEncrypted(node: TreeNode): boolean {
   return node.kind === "luks1" || node.kind === "luks2" || node.children.some(isEncrypted);
 }
 
-async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedVolume> {
+async function checkOne(volume: Volume, options: CheckOptions, prepared?: PreparedFile): Promise<CheckedVolume> {
   const { on, repair, preen, force, timeoutMs, signal, env } = options;
   on?.volume?.({ selector: volume.selector, type: volume.type, size: volume.size });
   const perVolume: CheckVolumeOptions = {
@@ -109,6 +112,7 @@ async function checkOne(volume: Volume, options: CheckOptions): Promise<CheckedV
     timeoutMs,
     signal,
     env,
+    prepared,
     onOutput: on?.output,
     onProgress: on?.progress,
   };

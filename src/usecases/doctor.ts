@@ -82,7 +82,6 @@ async function privateMount(): Promise<DoctorItem> {
       stdout: "pipe",
       stderr: "pipe",
       env: process.env,
-      program: () => ["true"],
     });
     void child.fuseFd;
     return {

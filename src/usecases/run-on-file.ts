@@ -1,15 +1,19 @@
+import { closeSync } from "node:fs";
 import { constants } from "node:os";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import { fileMode } from "../fuse/operations.ts";
+import type { FilePiece } from "../fuse/push.ts";
 import { type FuseStats, serveFuse } from "../fuse/server.ts";
 import { fuseChannel } from "../host/fuse-channel.ts";
 import { EXTRA_FDS, type MountedChild, mountPrivately } from "../host/private-mount.ts";
-import { type Bwrap, CAGED_FILE, checkerCage, hostCage, parseCageStatus, requireBwrap } from "../tools/bwrap.ts";
+import { bwrapOf, CAGED_FILE, checkerCage, hostCage, parseCageStatus, requireBwrap } from "../tools/bwrap.ts";
 
 /** The descriptor on which a program may report progress (`e2fsck -C 5`). */
 export const PROGRESS_FD: number = EXTRA_FDS[0];
 const STATUS_FD = EXTRA_FDS[1];
+/** The program waits behind bubblewrap until it is told on this one. */
+const START_FD = EXTRA_FDS[2];
 /** Of the program's messages, this many bytes are kept for the error when the cage could not be built. */
 const TAIL_BYTES = 4096;
 
@@ -41,6 +45,53 @@ export interface RunOnFileOptions {
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly env?: NodeJS.ProcessEnv;
+  /** What the program will read first: put into the kernel's cache of the file while the cage is built, before it begins. */
+  readonly readAhead?: AsyncIterable<FilePiece> | undefined;
+  /** A file made ready by `prepareFile` with the same `writable`, `stdin`, `stdout`, `stderr` and `env`, which then is this run's. */
+  readonly prepared?: PreparedFile | undefined;
+}
+
+type FileOptions = Pick<RunOnFileOptions, "writable" | "stdin" | "env"> & {
+  readonly stdout: Chunks | "inherit" | "pipe";
+  readonly stderr: Chunks | "inherit" | "pipe" | "stdout";
+};
+
+/** A mounted file without content yet, and a child that waits to become a program on it. */
+export interface PreparedFile extends AsyncDisposable {
+  /** The child, once; null when it was taken before. Rejects as `runOnFile` would. */
+  take(): Promise<MountedChild> | null;
+}
+
+/** Makes ready what `runOnFile` needs besides the device, so that a device can be opened meanwhile. */
+export function prepareFile(options: FileOptions): PreparedFile {
+  let child: Promise<MountedChild> | null = mount(options, !options.writable);
+  // It is told to whoever takes it.
+  child.catch(() => undefined);
+  return {
+    take() {
+      const taken = child;
+      child = null;
+      return taken;
+    },
+    async [Symbol.asyncDispose]() {
+      const left = await child?.catch(() => null);
+      left?.[Symbol.dispose]();
+      if (left) closeSync(left.fuseFd);
+    },
+  };
+}
+
+async function mount(options: FileOptions, readOnly: boolean): Promise<MountedChild> {
+  const env = options.env ?? process.env;
+  return mountPrivately({
+    mode: fileMode(readOnly),
+    readOnly,
+    stdin: options.stdin ?? "ignore",
+    stdout: options.stdout === "inherit" ? "inherit" : "pipe",
+    stderr: typeof options.stderr === "string" ? options.stderr : "pipe",
+    env,
+    help: requireBwrap(env.PATH),
+  });
 }
 
 export interface RunResult {
@@ -67,26 +118,19 @@ export interface RunResult {
 export async function runOnFile(options: RunOnFileOptions): Promise<RunResult> {
   if (options.signal?.aborted) throw new StorageError("cancelled", "cancelled");
   const readOnly = !options.writable || !options.device.caps.writable;
-  const env = options.env ?? process.env;
-  const bwrap = requireBwrap(env.PATH);
-  using child = await mountPrivately({
-    mode: fileMode(readOnly),
-    readOnly,
-    stdin: options.stdin ?? "ignore",
-    stdout: options.stdout === "inherit" ? "inherit" : "pipe",
-    stderr: typeof options.stderr === "string" ? options.stderr : "pipe",
-    env,
-    program: (path) => caged(bwrap, path, options, env),
-  });
+  using child = await ((readOnly === !options.writable && options.prepared?.take()) || mount(options, readOnly));
   return await serve(child, readOnly, options);
 }
 
-function caged(bwrap: Bwrap, path: string, options: RunOnFileOptions, env: NodeJS.ProcessEnv): string[] {
+function caged({ path, help }: MountedChild, options: RunOnFileOptions): string[] {
+  const env = options.env ?? process.env;
+  const bwrap = bwrapOf(requireBwrap(env.PATH), help);
   const shown = options.cage === "checker" ? CAGED_FILE : path;
   const common = {
     file: path,
     argv: options.argv.map((a) => a.replaceAll("{}", shown)),
     statusFd: STATUS_FD,
+    startFd: START_FD,
     env,
   };
   return options.cage === "checker"
@@ -122,12 +166,12 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
           kill();
         }, options.timeoutMs);
   const tail = new Tail();
-  const [progress, status] = child.extras;
+  const [progress, status, start] = child.extras;
   let report = "";
-  status?.on("data", (chunk: Buffer) => {
+  status.on("data", (chunk: Buffer) => {
     report += chunk.toString("utf8");
   });
-  progress?.setEncoding("utf8").on("data", (text: string) => options.progress?.(text));
+  progress.setEncoding("utf8").on("data", (text: string) => options.progress?.(text));
   child.stdout?.on("data", (chunk: Buffer) => {
     if (options.stderr === "stdout") tail.add(chunk);
     if (options.stdout !== "inherit") options.stdout(chunk);
@@ -138,7 +182,9 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
   });
   const began = performance.now();
   try {
-    child.run();
+    const sized = child.run(caged(child, options));
+    const { readAhead } = options;
+    void (readAhead ? sized.then(() => server.push(readAhead)) : sized).then(() => start.end("go"));
     const exit = await child.closed;
     const { firstError } = await server.done;
     const seconds = (performance.now() - began) / 1000;

@@ -1,0 +1,119 @@
+import { alignDown, alignUp } from "../bytes/integers.ts";
+import type { BlockDevice, IoOptions } from "../core/device.ts";
+import { type ExtGeometry, GroupFlag, readGeometry } from "./geometry.ts";
+import { metadataOfInodes } from "./inode-scan.ts";
+
+/** Bytes of one read. */
+const PIECE = 1024 * 1024;
+/** The kernel caches whole pages of this size; 64 KiB pages of other machines are served by their own reads. */
+const PAGE = 4096;
+/** Metadata this close together is read in one go. */
+const GAP = 16 * 1024;
+
+export interface CheckReadsOptions extends IoOptions {
+  /** Bytes at most, of all pieces. */
+  readonly budget: number;
+}
+
+interface Range {
+  /** Bytes. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The metadata that e2fsck reads, each run of it with its offset: superblock and group descriptors, bitmaps and used inodes of all
+ * groups (pass 1), then what those inodes name: directories (pass 2), extent and indirect blocks, blocks of attributes. Blocks that come up later are
+ * not foretold; this is only to have most of them in memory. Pieces share two buffers: each is good until the one after the next is asked for.
+ * Throws StorageError where the file system cannot be followed.
+ */
+export async function* checkReads(
+  device: BlockDevice,
+  { budget, signal }: CheckReadsOptions,
+): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
+  const geometry = await readGeometry(device);
+  const { blockSize } = geometry;
+  const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE)] as const;
+  let turn = 0;
+  const tables = inodeTables(geometry).sort((a, b) => a.start - b.start);
+  const named: Range[] = [];
+  let left = budget;
+
+  async function* pieces(ranges: Iterable<Range>): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
+    for (const range of ranges) {
+      for (let at = range.start; at < range.end; at += PIECE) {
+        const bytes = buffers[turn++ % 2]!.subarray(0, Math.min(PIECE, range.end - at));
+        left -= bytes.length;
+        if (left < 0) return;
+        await device.read(bytes, at, { signal });
+        yield { offset: at, bytes };
+      }
+    }
+  }
+
+  let next = 0;
+  for await (const piece of pieces(merge([...tables, ...fixedPlaces(geometry)], device.size))) {
+    const end = piece.offset + piece.bytes.length;
+    for (let t = next; t < tables.length && tables[t]!.start < end; t++) {
+      const table = tables[t]!;
+      if (table.end <= end) next = t + 1;
+      // Pieces begin at pages and tables at blocks: both hold whole inodes, but for the rare inode larger than a page.
+      const from = Math.max(table.start, piece.offset) - piece.offset;
+      metadataOfInodes(
+        piece.bytes.subarray(from, Math.min(table.end, end) - piece.offset),
+        geometry,
+        (block, count) => {
+          named.push({ start: block * blockSize, end: (block + count) * blockSize });
+        },
+      );
+    }
+    yield piece;
+  }
+  yield* pieces(merge(named, device.size));
+}
+
+/** The used part of each inode table. */
+function inodeTables(geometry: ExtGeometry): Range[] {
+  const out: Range[] = [];
+  for (let i = 0; i < geometry.groupCount; i++) {
+    const group = geometry.group(i);
+    if (group.flags & GroupFlag.INODE_UNINIT) continue;
+    const start = group.inodeTable * geometry.blockSize;
+    out.push({ start, end: start + (geometry.inodesPerGroup - group.itableUnused) * geometry.inodeSize });
+  }
+  return out;
+}
+
+function fixedPlaces(geometry: ExtGeometry): Range[] {
+  const { blockSize, firstDataBlock, blocksPerGroup, groupCount, descriptorSize, superblock } = geometry;
+  const block = (n: number): Range => ({ start: n * blockSize, end: (n + 1) * blockSize });
+  // e2fsck also looks at each block that is reserved for more group descriptors, and at the first backup superblock.
+  const descriptors = Math.ceil((groupCount * descriptorSize) / blockSize) + superblock.reservedGdtBlocks;
+  const out: Range[] = [
+    { start: 0, end: (firstDataBlock + 1 + descriptors) * blockSize },
+    block(firstDataBlock + blocksPerGroup),
+  ];
+  for (let i = 0; i < groupCount; i++) {
+    const group = geometry.group(i);
+    if (!(group.flags & GroupFlag.BLOCK_UNINIT)) out.push(block(group.blockBitmap));
+    if (!(group.flags & GroupFlag.INODE_UNINIT)) out.push(block(group.inodeBitmap));
+  }
+  return out;
+}
+
+/** In ascending order, in whole pages, joined where they are close, and cut at the end of the device. */
+function* merge(ranges: Range[], size: number): Generator<Range> {
+  ranges.sort((a, b) => a.start - b.start);
+  let open: Range | null = null;
+  for (const r of ranges) {
+    const start = alignDown(r.start, PAGE);
+    const end = Math.min(alignUp(r.end, PAGE), size);
+    if (start >= end) continue;
+    if (open && start <= open.end + GAP) open = { start: open.start, end: Math.max(open.end, end) };
+    else {
+      if (open) yield open;
+      open = { start, end };
+    }
+  }
+  if (open) yield open;
+}
