@@ -1,0 +1,35 @@
+import { StorageError } from "../../src/core/errors.ts";
+import type { KeyProvider, OpenContext } from "../../src/core/layer.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
+import type { Input } from "../engine/sparse.ts";
+import { type Meter, watchedDevice } from "../engine/watched.ts";
+
+/** As the program has them, but with key derivation so cheap that many inputs fit into a second. */
+export const FUZZ_LIMITS: Limits = {
+  ...DEFAULT_LIMITS,
+  pbkdf2Iterations: 2000,
+  argon2MemoryKiB: 256,
+  argon2Passes: 4,
+  argon2Lanes: 4,
+};
+
+/** Knows one passphrase, that of the seeds. */
+export const ONE_KEY: KeyProvider = {
+  async secretsFor({ attempt }) {
+    return attempt > 1 ? [] : [{ bytes: new Uint8Array(Buffer.from("secret")), origin: "fuzz" }];
+  },
+};
+
+/** Images that the input's first part names are its second part. */
+export function fuzzContext(input: Input, meter: Meter, writable: boolean): OpenContext {
+  return {
+    writable,
+    keys: ONE_KEY,
+    limits: FUZZ_LIMITS,
+    openImage: async () => {
+      const other = input[1];
+      if (!other) throw new StorageError("gate", "there is no other image");
+      return watchedDevice(other, meter, 1);
+    },
+  };
+}
