@@ -98,6 +98,7 @@ withVolume(withSources(program.command("check")), true)
   .option("--repair", "commit what the preview would change; prints a run id for undo")
   .option("--preen", "only the safe automatic repairs (e2fsck -p)")
   .option("--force", "with --repair: commit even when errors are left")
+  .option("--xfs-zero-log", "throw away an XFS log that only a mount could replay, and repair without it")
   .option("--checker-timeout <seconds>", "end a checker that runs longer than this", parseCount, 3600)
   .option("--json", "one JSON document")
   .addHelpText(

@@ -21,6 +21,7 @@ export interface CheckFlags extends SourceFlags {
   readonly repair?: boolean;
   readonly preen?: boolean;
   readonly force?: boolean;
+  readonly xfsZeroLog?: boolean;
   readonly checkerTimeout: number;
 }
 

@@ -8,6 +8,7 @@ import {
   notChecked,
   type Outcome,
   queryVersion,
+  tooOld,
 } from "./checker.ts";
 
 const REFUSED =
@@ -19,6 +20,7 @@ export const btrfsCheck: Checker = {
   packageName: "btrfs-progs",
   repairs: false,
   repairRefused: REFUSED,
+  lookFirst: false,
   confirmWith: null,
   configFiles: [],
   find: (searchPath) => findAny(["btrfs"], searchPath),
@@ -37,7 +39,7 @@ function interpret(o: Outcome): Judgement {
     return notChecked("it spans several devices, and not all of them are here");
   }
   if (/unsupported (option )?features?/i.test(o.output)) {
-    return notChecked("this btrfs is too old for the file system's features");
+    return notChecked(tooOld("btrfs"));
   }
   // check/main.c ends a check that went through with this line, with and without errors.
   const complete = /^found \d+ bytes used, (no error|error\(s\)) found$/m.exec(o.output);

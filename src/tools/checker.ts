@@ -7,9 +7,9 @@ export type Verdict = "clean" | "would-repair" | "repaired" | "errors-left" | "n
 
 /**
  * fix: repair all that can be repaired. preen: only what is safe without a question, stop at the rest.
- * look: change nothing, not even replay a journal.
+ * look: change nothing, not even replay a journal. zero-log: fix, and throw the journal away (XFS only).
  */
-export type CheckMode = "fix" | "preen" | "look";
+export type CheckMode = "fix" | "preen" | "look" | "zero-log";
 
 /** How a checker's run ended. */
 export interface Outcome {
@@ -31,6 +31,8 @@ export interface Judgement {
   readonly verdict: Verdict;
   /** One sentence for a person; null when the verdict says it all. */
   readonly reason: string | null;
+  /** The journal could not be replayed: `zero-log` would go on without it. */
+  readonly dirtyLog?: true;
 }
 
 /** A program that checks one kind of file system on a file. */
@@ -41,6 +43,8 @@ export interface Checker {
   /** False: `argv` refuses every mode but `look`; the reason is `repairRefused`. */
   readonly repairs: boolean;
   readonly repairRefused: string | null;
+  /** It changes what is sound as well: run it in the mode `look` first, and repair only what that finds damaged. */
+  readonly lookFirst: boolean;
   /**
    * Its exit code does not tell whether a repair mended everything: run it again in this mode on the result; the repair
    * stands only when that run is `clean`. Null: the exit code tells.
@@ -81,6 +85,11 @@ export function queryVersion(path: string, args: readonly string[], name: string
   });
   const match = pattern.exec(`${run.stdout ?? ""}\n${run.stderr ?? ""}`);
   return match?.[1] === undefined ? null : `${name} ${match[1]}`;
+}
+
+/** The reason where a file system is newer than its checker. */
+export function tooOld(name: string, features?: string): string {
+  return `tool too old: this ${name} does not know ${features || "all of the file system's features"}`;
 }
 
 export function notChecked(reason: string): Judgement {

@@ -9,9 +9,10 @@ import {
   type Outcome,
   printable,
   queryVersion,
+  tooOld,
 } from "./checker.ts";
 
-const MODES: Record<CheckMode, string> = { fix: "-fy", preen: "-fp", look: "-fn" };
+const MODES: Record<CheckMode, string> = { fix: "-fy", preen: "-fp", look: "-fn", "zero-log": "-fy" };
 
 /** Exit code bits: e2fsck(8), "EXIT CODE"; the same as fsck(8). */
 const Exit = {
@@ -29,6 +30,7 @@ export const e2fsck: Checker = {
   packageName: "e2fsprogs",
   repairs: true,
   repairRefused: null,
+  lookFirst: false,
   confirmWith: null,
   configFiles: ["/etc/e2fsck.conf"],
   find: (searchPath) => findAny(["e2fsck", "fsck.ext4"], searchPath),
@@ -47,12 +49,8 @@ function interpret(o: Outcome): Judgement {
   const early = interrupted("e2fsck", o);
   if (early) return early;
   const code = o.exitCode!;
-  const tooOld = unsupportedFeatures(o.output);
-  if (tooOld !== null) {
-    return notChecked(
-      `this e2fsck is too old for the file system: ${tooOld === "" ? "it has features that e2fsck does not know" : tooOld}`,
-    );
-  }
+  const unknown = unsupportedFeatures(o.output);
+  if (unknown !== null) return notChecked(tooOld("e2fsck", unknown));
   if (has(code, Exit.CANCELLED)) return notChecked("e2fsck was cancelled");
   if (has(code, Exit.USAGE)) return notChecked(`e2fsck refused its options: ${lastLine(o.output)}`);
   if (has(code, Exit.LIBRARY)) return notChecked(`e2fsck could not load a library: ${lastLine(o.output)}`);

@@ -11,7 +11,7 @@ import {
 } from "./checker.ts";
 
 /** `-a` and `-y` are the same for this program. */
-const MODES: Record<CheckMode, string> = { fix: "-y", preen: "-a", look: "-n" };
+const MODES: Record<CheckMode, string> = { fix: "-y", preen: "-a", look: "-n", "zero-log": "-y" };
 
 /** fsck.fat(8) of dosfstools */
 export const fsckFat: Checker = {
@@ -19,6 +19,7 @@ export const fsckFat: Checker = {
   packageName: "dosfstools",
   repairs: true,
   repairRefused: null,
+  lookFirst: false,
   // Exit code 1 is "recoverable errors have been detected", mended or not.
   confirmWith: "look",
   configFiles: [],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { StorageError } from "../core/errors.ts";
 import { btrfsCheck } from "./btrfs-check.ts";
-import { type Checker, lastLine, type Outcome } from "./checker.ts";
+import { type Checker, type CheckMode, lastLine, type Outcome } from "./checker.ts";
 import { allCheckers } from "./checkers.ts";
 import { e2fsck, e2fsckProgress } from "./e2fsck.ts";
 import { xfsRepair } from "./xfs-repair.ts";
@@ -34,9 +34,10 @@ describe.each(allCheckers().map((c): [string, Checker] => [c.name, c]))("%s", (n
   const done = { output: COMPLETE.get(name)! };
 
   it("says clean for exit code 0 after a whole check only", () => {
-    expect(checker.interpret(outcome(done)).verdict).toBe("clean");
-    expect(checker.interpret(outcome({ output: "" })).verdict).toBe("not-checked");
-    expect(checker.interpret(outcome({ output: done.output.slice(0, 10) })).verdict).toBe("not-checked");
+    const mode = checker.lookFirst ? "look" : "fix";
+    expect(checker.interpret(outcome({ ...done, mode })).verdict).toBe("clean");
+    expect(checker.interpret(outcome({ mode, output: "" })).verdict).toBe("not-checked");
+    expect(checker.interpret(outcome({ mode, output: done.output.slice(0, 10) })).verdict).toBe("not-checked");
   });
 
   it("gives no verdict after whatever cut the run short", () => {
@@ -59,7 +60,7 @@ describe.each(allCheckers().map((c): [string, Checker] => [c.name, c]))("%s", (n
 
   it("never says clean for an exit code other than 0", () => {
     for (let exitCode = 1; exitCode < 256; exitCode++) {
-      for (const mode of ["fix", "preen", "look"] as const) {
+      for (const mode of ["fix", "preen", "look", "zero-log"] as const) {
         const { verdict } = checker.interpret(outcome({ ...done, mode, exitCode }));
         expect(verdict).not.toBe("clean");
         if (mode === "look" && exitCode > 1) expect(verdict).not.toBe("repaired");
@@ -84,7 +85,7 @@ describe("e2fsck's exit codes (fsck(8))", () => {
       "/dev/x has unsupported feature(s): FEATURE_I30 \u001b[31mFEATURE_R9\ne2fsck: Get a newer version of e2fsck!\n";
     const { verdict: v, reason } = e2fsck.interpret(outcome({ output: text, exitCode: 8 }));
     expect(v).toBe("not-checked");
-    expect(reason).toContain("too old for the file system: FEATURE_I30");
+    expect(reason).toContain("tool too old: this e2fsck does not know FEATURE_I30");
     expect(reason).not.toContain("\u001b");
   });
 });
@@ -100,11 +101,34 @@ describe("xfs_repair", () => {
     }
   });
 
+  it("takes a repair for one only when it went through to its end", () => {
+    const fix = (output: string, exitCode: number, commit = false) =>
+      xfsRepair.interpret(outcome({ mode: "fix", output, exitCode, commit })).verdict;
+    expect(fix("Phase 7 - verify and correct link counts...\ndone\n", 4)).toBe("would-repair");
+    expect(fix("Phase 7 - verify and correct link counts...\ndone\n", 0, true)).toBe("repaired");
+    expect(fix("Phase 3 - for each AG...\n", 4)).toBe("errors-left");
+    expect(fix("fatal error -- couldn't initialize XFS library\n", 1)).toBe("errors-left");
+    expect(fix("ERROR: The filesystem has valuable metadata changes in a log which needs to be replayed.\n", 2)).toBe(
+      "not-checked",
+    );
+  });
+
+  it("throws the log away in one mode only, and says so", () => {
+    const flags = (mode: CheckMode) => xfsRepair.argv("/x", mode, "/disk", null);
+    for (const mode of ["fix", "preen", "look"] as const) expect(flags(mode)).not.toContain("-L");
+    expect(flags("zero-log")).toContain("-L");
+    const { verdict, reason } = xfsRepair.interpret(outcome({ mode: "zero-log", output: "done\n", exitCode: 4 }));
+    expect([verdict, reason]).toEqual(["would-repair", expect.stringContaining("log was thrown away")]);
+  });
+
   it("does not take an unknown feature for corruption", () => {
     const output =
       "Superblock has unknown incompat features (0x1000) enabled.\nUsing a more recent xfs_repair is recommended.\n";
     const { verdict, reason } = xfsRepair.interpret(outcome({ mode: "look", output, exitCode: 1 }));
-    expect([verdict, reason]).toEqual(["not-checked", "this xfs_repair is too old for the file system's features"]);
+    expect([verdict, reason]).toEqual([
+      "not-checked",
+      "tool too old: this xfs_repair does not know all of the file system's features",
+    ]);
   });
 });
 

@@ -19,6 +19,8 @@ export interface CheckVolumeOptions {
   /** The user named this volume: what only might be a file system is repaired then, too. */
   readonly named: boolean;
   readonly preen: boolean;
+  /** A journal that cannot be replayed here (XFS) is thrown away, and the file system repaired without it. */
+  readonly zeroLog: boolean;
   /** Commit a repair that leaves errors. */
   readonly force: boolean;
   readonly timeoutMs: number;
@@ -100,14 +102,20 @@ export async function checkVolume(volume: Volume, options: CheckVolumeOptions): 
     return notChecked(volume, checker.repairRefused ?? `${checker.name} does not repair`);
   const path = checker.find();
   if (path === null) return notChecked(volume, `${checker.name} is not installed (package ${checker.packageName})`);
-  const mode: CheckMode = !checker.repairs ? "look" : options.preen ? "preen" : "fix";
+  const mode: CheckMode = !checker.repairs || checker.lookFirst ? "look" : options.preen ? "preen" : "fix";
 
   const overlay = new Overlay(volume.device);
   try {
     const log = new Log(options.onOutput);
-    const first = await runChecker(checker, path, mode, overlay, log, options);
+    let first = await runChecker(checker, path, mode, overlay, log, options);
+    let judgement = judge(checker, mode, first, log, await overlay.changedBytes(), options);
+    const then = checker.lookFirst ? afterLook(judgement, options) : null;
+    if (then !== null) {
+      const repair = new Log(log.next());
+      first = await runChecker(checker, path, then, overlay, repair, options);
+      judgement = judge(checker, then, first, repair, await overlay.changedBytes(), options);
+    }
     const changedBytes = await overlay.changedBytes();
-    let judgement = judge(checker, mode, first, log, changedBytes, options);
     if (checker.confirmWith && (judgement.verdict === "repaired" || judgement.verdict === "would-repair")) {
       judgement = await confirm(checker, path, overlay, judgement, options);
     }
@@ -141,6 +149,12 @@ export async function checkVolume(volume: Volume, options: CheckVolumeOptions): 
     await overlay[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** The mode in which a checker that has only looked so far goes on, or null. */
+function afterLook(found: Judgement, options: CheckVolumeOptions): CheckMode | null {
+  if (found.dirtyLog && options.zeroLog) return "zero-log";
+  return found.verdict === "errors-left" && !options.preen ? "fix" : null;
 }
 
 async function runChecker(
@@ -241,6 +255,11 @@ class Log {
     this.#chunks.push(Uint8Array.from(chunk));
     this.#bytes += chunk.length;
     this.#show?.(chunk);
+  }
+
+  /** Where another run's text goes, to follow this one's. */
+  next(): (chunk: Uint8Array) => void {
+    return (chunk) => this.add(chunk);
   }
 
   text(): string {

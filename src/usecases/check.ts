@@ -14,6 +14,8 @@ export interface CheckOptions extends SourceOptions {
   readonly repair: boolean;
   readonly preen: boolean;
   readonly force: boolean;
+  /** Throw an XFS log away that cannot be replayed here, and repair without it. */
+  readonly zeroLog?: boolean | undefined;
   readonly timeoutMs: number;
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly on?: CheckEvents | undefined;
@@ -109,6 +111,7 @@ async function checkOne(volume: Volume, options: CheckOptions, prepared?: Prepar
     named: options.volumes.length > 0,
     preen,
     force,
+    zeroLog: options.zeroLog ?? false,
     timeoutMs,
     signal,
     env,

@@ -24,6 +24,7 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
     repair: flags.repair ?? false,
     preen: flags.preen ?? false,
     force: flags.force ?? false,
+    zeroLog: flags.xfsZeroLog ?? false,
     timeoutMs: flags.checkerTimeout * 1000,
     on: {
       volume: (v) => {
