@@ -17,6 +17,8 @@ import { build } from "esbuild";
 
 /** Built beside and then put in place: a command that starts meanwhile finds one or the other whole. */
 const out = `dist.${process.pid}`;
+const KOFFI = 'createRequire(import.meta.url)("koffi")';
+const CHILD_PROCESS = "const childProcess = require('node:child_process');";
 const common = {
   bundle: true,
   platform: "node",
@@ -31,6 +33,17 @@ const common = {
   logLevel: "warning",
 };
 
+/** `from`, which has to be there, becomes `to` in the files whose path matches. */
+const replacing = (filter, from, to) => ({
+  name: `replace in ${filter}`,
+  setup: (builder) =>
+    builder.onLoad({ filter }, ({ path }) => {
+      const text = readFileSync(path, "utf8");
+      if (!text.includes(from)) throw new Error(`${path} no longer holds ${from}`);
+      return { contents: text.replace(from, () => to), loader: path.endsWith(".ts") ? "ts" : "js" };
+    }),
+});
+
 try {
   mkdirSync(out, { recursive: true });
   await build({
@@ -42,6 +55,17 @@ try {
     define: { "import.meta.url": "__moduleUrl" },
     // A vm.Script cannot import(): packages are required when they are needed.
     supported: { "dynamic-import": false },
+    // Finding and compiling koffi's own files takes longer than loading its library. Where its parts lie apart (pnpm), they are found the long way.
+    external: ["@koromix/*", "zstddec", ...common.external.filter((name) => name !== "koffi")],
+    plugins: [
+      replacing(/\/host\/ffi\.ts$/, KOFFI, `(() => { try { return require("koffi"); } catch { return ${KOFFI}; } })()`),
+      // Only for commands that are programs of their own, of which there are none.
+      replacing(
+        /\/commander\/lib\/command\.js$/,
+        CHILD_PROCESS,
+        "const childProcess = { get spawn() { return require('node:child_process').spawn; } };",
+      ),
+    ],
     banner: { js: 'const __moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
   });
   await build({
