@@ -41,6 +41,8 @@ export interface Limits {
   readonly lvmSegments: number;
   /** Chunks that one classic LVM snapshot has of its own; each costs 16 bytes of memory. */
   readonly lvmSnapshotExceptions: number;
+  /** Blocks of one LVM cache; each costs 16 bytes of memory and more while they are read. */
+  readonly lvmCacheBlocks: number;
   /** ext group descriptors; 64 MiB describe 128 TiB in blocks of 4 KiB. */
   readonly extDescriptorBytes: number;
   /** Bytes of one ext directory. */
@@ -73,6 +75,7 @@ export const DEFAULT_LIMITS: Limits = {
   lvmMetadataBytes: 16 * 1024 * 1024,
   lvmSegments: 1_000_000,
   lvmSnapshotExceptions: 4_000_000,
+  lvmCacheBlocks: 4_000_000,
   extDescriptorBytes: 64 * 1024 * 1024,
   extDirectoryBytes: 256 * 1024 * 1024,
   extDirectoryEntries: 1_000_000,

@@ -3,10 +3,24 @@ import type { BlockDevice } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
+import { slice } from "../../core/slice.ts";
+import { openCache } from "./cache/cache.ts";
+import { openWritecache } from "./cache/writecache.ts";
 import type { LogicalVolume, PhysicalVolume, VolumeGroup } from "./model.ts";
+import { openRaidVolume, type RaidMember } from "./raid/array.ts";
+import { type MirrorLeg, openOldMirror } from "./raid/mirror.ts";
 import type { Relations } from "./relations.ts";
 import { type Run, runsDevice } from "./runs.ts";
-import type { LvSegment, ThinPoolSegment, ThinSegment } from "./segments.ts";
+import type {
+  CachePoolSegment,
+  CacheSegment,
+  LvSegment,
+  MirrorSegment,
+  RaidSegment,
+  ThinPoolSegment,
+  ThinSegment,
+  WritecacheSegment,
+} from "./segments.ts";
 import { openSnapshot } from "./snapshot/snapshot-device.ts";
 import { openThinPool, type ThinPool } from "./thin/pool.ts";
 import { openThinVolume } from "./thin/volume.ts";
@@ -108,6 +122,83 @@ export class Volumes {
     return { device, findings: [...pool.findings, ...(origin?.findings ?? [])], readOnly: pool.readOnly };
   }
 
+  async #raid(lv: LogicalVolume, s: RaidSegment, length: number): Promise<Built> {
+    const members: RaidMember[] = [];
+    for (const area of s.areas) {
+      const image = await this.#ifThere(area.image);
+      const meta = area.meta === null ? null : await this.#ifThere(area.meta);
+      const { status, segments } = this.#o.vg.lvs.get(area.image)!;
+      members.push({
+        image: image?.device ?? null,
+        meta: meta?.device ?? null,
+        unusable: imageProblem(status, segments),
+        writeMostly: status.includes("WRITEMOSTLY"),
+      });
+    }
+    return openRaidVolume({
+      name: lv.name,
+      segment: s,
+      length,
+      members,
+      neverSynced: lv.status.includes("NOTSYNCED"),
+      writable: this.#o.writable,
+    });
+  }
+
+  async #mirror(lv: LogicalVolume, s: MirrorSegment, length: number): Promise<Built> {
+    const legs: MirrorLeg[] = [];
+    for (const area of s.areas) {
+      const place = await ifReadable(this.#area(area.name));
+      legs.push(place && { device: place.device, at: place.at + area.extent * this.#o.vg.extentSize });
+    }
+    const log = s.log === null ? null : await this.#ifThere(s.log);
+    const { leg, findings } = await openOldMirror(lv.name, legs, log?.device ?? null, Math.ceil(length / s.regionSize));
+    return { device: slice(leg.device, leg.at, length, "lvm"), findings, readOnly: null };
+  }
+
+  async #cache(lv: LogicalVolume, s: CacheSegment): Promise<Built> {
+    const origin = await this.content(s.origin);
+    const part = await this.#cacheParts(s);
+    const opened = await openCache({ ...part, name: lv.name, origin: origin.device, limits: this.#o.limits });
+    return { device: opened.device, findings: [...origin.findings, ...opened.findings], readOnly: "it is cached" };
+  }
+
+  /** Metadata and data of a cache: LVs of a pool, or two areas of one LV. */
+  async #cacheParts(s: CacheSegment) {
+    if (s.volume) {
+      const { metadataStart, metadataLength, dataStart, dataLength, chunkSize, mode } = s.volume;
+      const { device } = await this.content(s.pool);
+      const area = (at: number, bytes: number) => {
+        if (at + bytes <= device.size) return slice(device, at, bytes, "lvm");
+        throw new StorageError("corrupt", `${s.pool}: the cache's areas reach beyond its end`, { layer: "lvm" });
+      };
+      return { metadata: area(metadataStart, metadataLength), data: area(dataStart, dataLength), chunkSize, mode };
+    }
+    const pool = this.#o.vg.lvs.get(s.pool)!.segments[0] as CachePoolSegment;
+    const metadata = await this.content(pool.metadata);
+    const data = await this.content(pool.data);
+    return { metadata: metadata.device, data: data.device, chunkSize: pool.chunkSize, mode: pool.mode };
+  }
+
+  async #writecache(lv: LogicalVolume, s: WritecacheSegment): Promise<Built> {
+    const origin = await this.content(s.origin);
+    const cache = await this.content(s.cache);
+    const { limits } = this.#o;
+    const { blockSize } = s;
+    const device = await openWritecache({
+      name: lv.name,
+      origin: origin.device,
+      cache: cache.device,
+      blockSize,
+      limits,
+    });
+    return { device, findings: [...origin.findings, ...cache.findings], readOnly: "it is cached" };
+  }
+
+  #ifThere(name: string): Promise<Built | null> {
+    return ifReadable(this.content(name));
+  }
+
   async #build(lv: LogicalVolume): Promise<Built> {
     const runs: Run[] = [];
     const findings: Finding[] = [];
@@ -158,6 +249,14 @@ export class Volumes {
         return { device: errorDevice(length, lv.name), findings: [], readOnly: null };
       case "thin":
         return this.#thin(s, length);
+      case "raid":
+        return this.#raid(lv, s, length);
+      case "mirror":
+        return this.#mirror(lv, s, length);
+      case "cache":
+        return this.#cache(lv, s);
+      case "writecache":
+        return this.#writecache(lv, s);
       default:
         throw new StorageError("unsupported", `segment type ${s.type} is not supported`, {
           layer: "lvm",
@@ -180,6 +279,24 @@ export class Volumes {
 function mergeFinding(snapshot: string, origin: string): Finding {
   const message = `snapshot ${snapshot} is being merged into ${origin}: what is shown is how it will be afterwards`;
   return { severity: "info", code: "lvm-snapshot-merging", message, layer: "lvm" };
+}
+
+/** Null when a device is missing: the layout may make up for that. */
+async function ifReadable<T>(work: Promise<T>): Promise<T | null> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "io") return null;
+    throw error;
+  }
+}
+
+/** Why LVM itself does not use an image although it is there, or null. */
+function imageProblem(status: readonly string[], segments: readonly LvSegment[]): string | null {
+  // add_areas_line in lib/activate/dev_manager.c leaves out an image that was split off to be read by itself.
+  if (!status.includes("WRITE")) return "it is split off (--trackchanges)";
+  if (status.includes("REBUILD")) return "it is to be rebuilt";
+  return segments.some((s) => s.kind === "error") ? "a part of it is lost" : null;
 }
 
 /** Where there is nothing to read or write, by LVM's own word (device-mapper's error target). */
