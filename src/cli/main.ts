@@ -2,8 +2,11 @@ import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import {
   type CheckFlags,
+  type CopyFlags,
   type ExecFlags,
   type ExportFlags,
+  type FilesFlags,
+  type ListFlags,
   type PlainFlags,
   parseBytes,
   parseCount,
@@ -144,6 +147,38 @@ withVolume(withSources(program.command("export")), false)
     "\nExample:\n  unterbau export os43.qcow2 --volume lvg1/lvroot --nbd /tmp/lvroot.sock &\n  qemu-img info 'nbd+unix:///?socket=/tmp/lvroot.sock'",
   )
   .action(verb<ExportFlags>(() => import("./verbs/export.ts")));
+
+withVolume(withSources(program.command("ls")), false)
+  .description("list the files of an ext volume; nothing is mounted or written")
+  .usage("<source...> --volume <selector> [options] [path]")
+  .option("-l, --long", "modes, owners, sizes, times (UTC), targets of links")
+  .option("-R, --recursive", "the folders in it too")
+  .option("-d, --directory", "a folder itself, not what is in it")
+  .option("--json", "one JSON document")
+  .addHelpText(
+    "after",
+    "\nThe last of several operands is the path in the volume.\n\nExample:\n  unterbau ls os43.qcow2 --volume lvg1/lvroot /var/log --long",
+  )
+  .action(verb<ListFlags>(() => import("./verbs/ls.ts")));
+
+withVolume(withSources(program.command("cat")), false)
+  .description("write a file of an ext volume to stdout")
+  .usage("<source...> --volume <selector> [options] <path>")
+  .addHelpText("after", "\nExample:\n  unterbau cat os43.qcow2 --volume lvg1/lvroot /etc/fstab")
+  .action(verb<FilesFlags>(() => import("./verbs/cat.ts")));
+
+withVolume(withSources(program.command("cp")), false)
+  .description("copy files of an ext volume to the host; nothing there is overwritten, no link is followed there")
+  .usage("<source...> --volume <selector> [options] <path> <destination>")
+  .option("-r, --recursive", "a folder with all that is in it")
+  .option("--special", "also devices, fifos, setuid and setgid bits and system attributes (as root)")
+  .option("-v, --verbose", "name each file on stderr")
+  .option("--json", "one JSON document")
+  .addHelpText(
+    "after",
+    "\nExample:\n  unterbau cp os43.qcow2 --volume lvg1/lvroot -r /etc ./etc-of-os43\n  unterbau cp host.raw --volume disk1 /var/lib/images/os43.qcow2 .",
+  )
+  .action(verb<CopyFlags>(() => import("./verbs/cp.ts")));
 
 program
   .command("doctor")

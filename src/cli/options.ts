@@ -11,6 +11,8 @@ export interface SourceFlags {
   readonly keyFd?: number;
   readonly prompt: boolean;
   readonly header?: string;
+  readonly inside?: readonly string[];
+  readonly insideFormat?: "raw" | ImageFormat;
   readonly limit?: readonly string[];
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -52,6 +54,22 @@ export interface ReadFlags extends SourceFlags {
   readonly length?: number;
 }
 
+export interface FilesFlags extends SourceFlags {
+  readonly volume: string;
+}
+
+export interface ListFlags extends FilesFlags {
+  readonly long?: boolean;
+  readonly recursive?: boolean;
+  readonly directory?: boolean;
+}
+
+export interface CopyFlags extends FilesFlags {
+  readonly recursive?: boolean;
+  readonly special?: boolean;
+  readonly verbose?: boolean;
+}
+
 export interface PlainFlags {
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -87,6 +105,13 @@ export function withSources(command: Command): Command {
     .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
     .option("--key-fd <n>", "read a key from this file descriptor", parseCount)
     .option("--no-prompt", "never ask for a passphrase on the terminal")
+    .option("--inside <place>", "the source is an image in a volume: [VOLUME:]/path (repeatable: inside that)", collect)
+    .addOption(
+      new Option("--inside-format <format>", "do not detect the format of the image inside").choices([
+        "raw",
+        ...IMAGE_FORMATS,
+      ]),
+    )
     .option("--header <file>", "detached LUKS header of the first source")
     .option("--limit <name=value>", "raise a named limit (repeatable)", collect)
     .option("--debug", "show stack traces");

@@ -23,6 +23,6 @@ export function sourceOptions(
   keys: Keys,
   session: Session,
 ): SourceOptions {
-  const { format, allowPath, header } = flags;
-  return { sources, keys, format, allowPath, header, limits: limitsFrom(flags.limit), signal: session.signal, note };
+  const { format, allowPath, inside, insideFormat, header } = flags;
+  return { sources, keys, format, allowPath, inside, insideFormat, header, limits: limitsFrom(flags.limit), signal: session.signal, note };
 }

@@ -147,7 +147,7 @@ function decodeInode(blocks: ExtBlocks, number: number, raw: Uint8Array, offset:
     mtime: time(d.mtime, EXTRA.mtime),
     ctime: time(d.ctime, EXTRA.ctime),
     flags: d.flags,
-    allocatedBytes: allocated(blocks, d, size),
+    allocatedBytes: allocated(blocks, d, type === "file" ? size : 0),
     device: type === "char" || type === "block" ? deviceNumber(d.block) : null,
     block: d.block,
     aclBlock: d.aclLow + (wide ? d.aclHigh * 0x1_0000_0000 : 0),
@@ -192,10 +192,10 @@ function sizeOf(incompat: number, type: FileType, d: Decoded<typeof INODE.fields
   return d.sizeLow + (large ? d.sizeHigh * 0x1_0000_0000 : 0);
 }
 
-/** i_blocks counts 512 bytes; with huge_file it has 48 bits, and counts blocks when the flag HUGE_FILE says so. Inline data has none; stat(2) counts it all the same. */
-function allocated(blocks: ExtBlocks, d: Decoded<typeof INODE.fields>, size: number): number {
+/** i_blocks counts 512 bytes; with huge_file it has 48 bits, and counts blocks when the flag HUGE_FILE says so. A file's inline data has none; stat(2) counts it all the same. */
+function allocated(blocks: ExtBlocks, d: Decoded<typeof INODE.fields>, fileSize: number): number {
   const { roCompat, blockSize } = blocks.geometry;
-  const inline = d.flags & InodeFlag.INLINE_DATA ? Math.ceil(size / 512) * 512 : 0;
+  const inline = d.flags & InodeFlag.INLINE_DATA ? Math.ceil(fileSize / 512) * 512 : 0;
   if (!(roCompat & ExtRoCompat.HUGE_FILE)) return d.blocksLow * 512 + inline;
   const count = d.blocksLow + d.blocksHigh * 0x1_0000_0000;
   return count * (d.flags & InodeFlag.HUGE_FILE ? blockSize : 512) + inline;

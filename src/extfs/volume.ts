@@ -12,6 +12,9 @@ import { type ExtGeometry, readGeometry } from "./geometry.ts";
 import { type ExtInode, I_BLOCK_SIZE, InodeFlag, ROOT_INODE, readInode } from "./inode.ts";
 import { replayJournal } from "./journal/replay.ts";
 
+export type { DirectoryEntry } from "./directory.ts";
+export type { ExtInode, FileType, Timestamp } from "./inode.ts";
+
 /** Incompatible features that this reader knows: with any other one the bytes may mean something else. */
 const KNOWN =
   ExtIncompat.FILETYPE |

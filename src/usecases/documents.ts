@@ -71,3 +71,64 @@ export interface CheckDocument {
   /** As fsck(8), OR-ed over all volumes. */
   readonly exitCode: number;
 }
+
+/** One file in a volume. */
+export interface FileDocument {
+  /** As UTF-8; where it is none, `nameBase64` has the bytes. */
+  readonly name: string;
+  readonly nameBase64?: string;
+  readonly type: "file" | "directory" | "symlink" | "char" | "block" | "fifo" | "socket";
+  /** Octal, four digits: `0755`. */
+  readonly mode: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes. */
+  readonly size: number;
+  readonly allocatedBytes: number;
+  readonly links: number;
+  readonly inode: number;
+  /** ISO 8601 with nanoseconds. */
+  readonly mtime: string;
+  /** char and block only, else null. */
+  readonly device: { readonly major: number; readonly minor: number } | null;
+  /** What a symbolic link holds. */
+  readonly target?: string;
+  readonly targetBase64?: string;
+}
+
+export interface ListingDocument {
+  readonly path: string;
+  /** Sorted by the bytes of the names. */
+  readonly entries: readonly FileDocument[];
+}
+
+/** What could not be read, or not be kept, and why. */
+export interface ProblemDocument {
+  readonly path: string;
+  readonly message: string;
+}
+
+export interface ListDocument {
+  readonly schema: "unterbau/ls/1";
+  readonly volume: string;
+  readonly path: string;
+  /** The folder, and with -R those in it, each before what is in it. */
+  readonly listings: readonly ListingDocument[];
+  readonly problems: readonly ProblemDocument[];
+}
+
+export interface CopyDocument {
+  readonly schema: "unterbau/cp/1";
+  readonly volume: string;
+  readonly path: string;
+  /** Absolute path of the copy. */
+  readonly destination: string;
+  readonly files: number;
+  readonly folders: number;
+  /** Symbolic links and further names of files. */
+  readonly links: number;
+  readonly special: number;
+  /** Bytes of data written; holes are not counted. */
+  readonly bytes: number;
+  readonly problems: readonly ProblemDocument[];
+}

@@ -21,6 +21,13 @@ export interface SourceOptions {
   readonly format?: "raw" | ImageFormat | undefined;
   readonly allowPath?: readonly string[] | undefined;
   readonly limits?: Limits | undefined;
+  /**
+   * Images inside: `[SELECTOR:]/path` in a volume of the sources, which then is the source in their place; the next one lies in that.
+   * For reading only.
+   */
+  readonly inside?: readonly string[] | undefined;
+  /** The format of the last image inside, in place of looking at it. */
+  readonly insideFormat?: "raw" | ImageFormat | undefined;
   /** Path of a detached LUKS header for the first source. */
   readonly header?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -123,7 +130,16 @@ export async function openForInspection(options: SourceOptions): Promise<OpenedS
   await using cleanup = new Cleanup();
   const sources: StackSource[] = [];
   for (const name of options.sources) sources.push(await openForReading(name, options, cleanup));
-  const stack = await stackOver(sources, false, options, cleanup);
+  const way = false;
+  let stack = await stackOver(sources, way, options, cleanup);
+  for (const [i, spec] of (options.inside ?? []).entries()) {
+    const { limits = DEFAULT_LIMITS, signal, note } = options;
+    const format = i + 1 === options.inside!.length ? (options.insideFormat ?? null) : null;
+    // Loaded only here: most sources are files of the host.
+    const { sourceInside } = await import("./inside.ts");
+    const source = await sourceInside(stack, spec, { limits, format, signal, note }, cleanup);
+    stack = await stackOver([source], way, { ...options, header: undefined }, cleanup);
+  }
   return { stack, ...owning(cleanup) };
 }
 
@@ -137,6 +153,7 @@ export async function openForWriting(
   tools?: { readonly [name: string]: string },
 ): Promise<WritableStack> {
   refuseGuestNames(options.sources);
+  refuseInside(options);
   const nbd = options.sources.find(isNbd);
   if (nbd !== undefined) {
     throw new StorageError("unsupported", `${nbd}: an NBD source can be read only`, {
@@ -154,6 +171,16 @@ export async function openForWriting(
   });
   const stack = await stackOver(sources, true, options, cleanup);
   return { stack, run, ...owning(cleanup) };
+}
+
+/** Writing through a file system that is not mounted would need its allocator, its journal and its locks. */
+function refuseInside(options: SourceOptions): void {
+  if (options.inside === undefined || options.inside.length === 0) return;
+  throw new StorageError("unsupported", "an image inside a volume is only read", {
+    layer: "ext",
+    feature: "writing with --inside",
+    hint: "copy the image out (unterbau cp), work on the copy, and put it back where the volume is mounted; or run it on the machine that mounts the volume, on the image file itself",
+  });
 }
 
 /** The stack over opened sources, with everything that must be closed after it in `cleanup`. */

@@ -1,0 +1,227 @@
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  copyFileSync,
+  ftruncateSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { openFileDevice } from "../../src/core/file-device.ts";
+import { findPath, nameText } from "../../src/extfs/path.ts";
+import { openExt } from "../../src/extfs/volume.ts";
+import { kernelFacts, mounted, readerFacts, setAttribute } from "../helpers/ext.ts";
+import { run, temporaryFolder } from "../helpers/programs.ts";
+
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
+
+/** Repeatable bytes that no compression or zero detection mistakes for holes. */
+function noise(length: number, seed: number): Uint8Array {
+  const out = new Uint8Array(length);
+  let x = seed;
+  for (let i = 0; i < length; i++) {
+    x = (Math.imul(x, 1103515245) + 12345) >>> 0;
+    out[i] = x >>> 16;
+  }
+  return out;
+}
+
+/** Files of every kind, made through the kernel's own file system. */
+function populate(root: string): void {
+  const names = 300;
+  const at = (name: string) => join(root, name);
+  writeFileSync(at("empty"), "");
+  for (const size of [1, 59, 60, 61, 100, 150, 160, 200, 1023, 1024, 1025, 4096, 65536, 300_001])
+    writeFileSync(at(`file-${size}`), noise(size, size));
+  const sparse = openSync(at("sparse"), "w");
+  // Through all levels of indirect pointers of 1 KiB blocks.
+  for (const offset of [0, 11 << 10, 12 << 10, 268 << 10, 300 << 10, 66_000 << 10, 70_000 << 10])
+    writeSync(sparse, noise(3000, offset % 977), 0, 3000, offset);
+  ftruncateSync(sparse, 72_000_001);
+  closeSync(sparse);
+  // Every other block: many extents, so that the tree has levels.
+  const holes = openSync(at("holes"), "w");
+  for (let i = 0; i < 700; i++) writeSync(holes, noise(100, i + 1), 0, 100, i * 16384);
+  closeSync(holes);
+  mkdirSync(at("many"));
+  for (let i = 0; i < names; i++)
+    writeFileSync(at(`many/a name that is long enough to fill blocks ${i}`), i % 50 === 0 ? String(i) : "");
+  let deep = at("deep");
+  for (let i = 0; i < 30; i++) {
+    mkdirSync(deep);
+    deep = join(deep, `level ${i}`);
+  }
+  mkdirSync(at("small"));
+  for (const name of ["a", "bb", "ccc"]) writeFileSync(at(`small/${name}`), name);
+  writeFileSync(at(`${"n".repeat(255)}`), "long");
+  writeFileSync(Buffer.concat([Buffer.from(`${root}/`), Buffer.from([0xff, 0xfe, 0x0a, 0x1b, 0x5b])]), "bytes");
+  symlinkSync("file-100", at("link"));
+  symlinkSync("x".repeat(59), at("link-59"));
+  symlinkSync("x".repeat(60), at("link-60"));
+  symlinkSync("y/".repeat(500), at("link-1000"));
+  symlinkSync("/small/../small", at("to-small"));
+  symlinkSync("loop", at("loop"));
+  linkSync(at("file-1025"), at("hard link"));
+  run("mkfifo", at("fifo"));
+  run("mknod", at("char"), "c", "5", "1");
+  run("mknod", at("block"), "b", "259", "70000");
+  chmodSync(at("file-59"), 0o4751);
+  chownSync(at("file-60"), 70_000, 80_000);
+  chmodSync(at("small"), 0o1770);
+  utimesSync(at("file-61"), -1000, 4_000_000_000);
+  utimesSync(at("file-1"), 12.25, 1_600_000_000.123);
+  setAttribute(at("file-100"), "user.note", noise(30, 5));
+  setAttribute(at("small"), "user.big", noise(700, 6));
+  setAttribute(at("small"), "trusted.t", noise(3, 6));
+  setAttribute(at("file-4096"), "security.other", noise(90, 8));
+  const acl =
+    "0200000001000600ffffffff020007007011010004000400ffffffff080005008a020000" + "10000700ffffffff20000000ffffffff";
+  setAttribute(at("file-1024"), "system.posix_acl_access", Uint8Array.from(Buffer.from(acl, "hex")));
+  setAttribute(at("small"), "system.posix_acl_default", Uint8Array.from(Buffer.from(acl, "hex")));
+}
+
+const KINDS: readonly (readonly [string, ...string[]])[] = [
+  ["ext2, 1 KiB blocks", "-t", "ext2", "-b", "1024", "-I", "128"],
+  ["ext2, no filetype", "-t", "ext2", "-b", "2048", "-O", "^filetype"],
+  ["ext3", "-t", "ext3", "-O", "dir_index"],
+  ["ext4, 1 KiB blocks, 64bit", "-t", "ext4", "-b", "1024", "-O", "64bit"],
+  ["ext4 without checksums", "-t", "ext4", "-O", "^metadata_csum,^64bit"],
+  ["ext4, uninit_bg", "-t", "ext4", "-O", "^metadata_csum,uninit_bg"],
+  ["inline data", "-t", "ext4", "-O", "inline_data"],
+  ["inline data, inodes of 1 KiB", "-t", "ext4", "-O", "inline_data", "-I", "1024"],
+  ["bigalloc", "-t", "ext4", "-O", "bigalloc", "-C", "65536"],
+  ["ea_inode, large_dir", "-t", "ext4", "-O", "ea_inode,large_dir"],
+  [
+    "meta_bg, no flex_bg, a seed of its own",
+    ...["-t", "ext4", "-b", "1024", "-O", "meta_bg,^flex_bg,^resize_inode,metadata_csum_seed"],
+  ],
+];
+
+describe("files beside the kernel's own mount", () => {
+  it.each(KINDS)("%s", async (name, ...args) => {
+    const image = join(folder.path, `${name.replaceAll(/\W/g, "-")}.img`);
+    run("mke2fs", "-q", "-F", "-m", "0", ...args, image, "60M");
+    await mounted(image, folder.path, "user_xattr,acl", (root) => {
+      populate(root);
+      if (args.join().includes("ea_inode")) setAttribute(join(root, "small"), "user.huge", noise(20_000, 9));
+    });
+    const expected = await mounted(image, folder.path, "ro,noload", kernelFacts);
+    await using device = openFileDevice(image);
+    await using volume = await openExt(device);
+    const seen = await readerFacts(volume);
+    expect([...seen.keys()].sort()).toEqual([...expected.keys()].sort());
+    for (const [path, facts] of expected) expect(seen.get(path), path).toEqual(facts);
+    expect(expected.size).toBeGreaterThan(300);
+    run("rm", image);
+  });
+
+  it("what was allocated and never written reads as zeros, and a tree of several levels is walked", async () => {
+    const image = join(folder.path, "unwritten.img");
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", image, "64M");
+    await mounted(image, folder.path, "rw", (root) => {
+      run("fallocate", "-l", "3M", join(root, "unwritten"));
+      const fd = openSync(join(root, "unwritten"), "r+");
+      for (let i = 0; i < 600; i++) writeSync(fd, noise(1024, i + 1), 0, 1024, i * 4096);
+      closeSync(fd);
+    });
+    const expected = await mounted(image, folder.path, "ro", kernelFacts);
+    await using device = openFileDevice(image);
+    await using volume = await openExt(device);
+    const seen = await readerFacts(volume);
+    expect(seen.get("/unwritten")).toEqual(expected.get("/unwritten"));
+    const kinds = new Set<string>();
+    const inode = await volume.inode(seen.get("/unwritten")!.inode);
+    for await (const extent of volume.content(inode).extents(0, inode.size)) kinds.add(extent.kind);
+    expect([...kinds].sort()).toEqual(["data", "zero"]);
+    expect(run("debugfs", "-R", "ex /unwritten", image)).toMatch(/ 1\/ 1|1\/ 2/);
+  });
+
+  it("a hashed directory of 20,000 names", async () => {
+    const source = join(folder.path, "names");
+    mkdirSync(source);
+    for (let i = 0; i < 20_000; i++) writeFileSync(join(source, `a name that is long enough ${i}`), "");
+    const image = join(folder.path, "hashed.img");
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-I", "128", "-N", "21000", "-d", source, image, "40M");
+    // Builds the index.
+    run("e2fsck", "-fyD", image);
+    expect(run("debugfs", "-R", "htree /", image)).toMatch(/Indirect levels: 1/);
+    const expected = await mounted(image, folder.path, "ro", (root) => readdirSync(root));
+    await using device = openFileDevice(image);
+    await using volume = await openExt(device);
+    const names: string[] = [];
+    for await (const { name } of volume.entries(await volume.root())) names.push(nameText(name));
+    expect(names.sort()).toEqual(expected.sort());
+    expect(names.length).toBe(20_001);
+    expect((await findPath(volume, "/a name that is long enough 19999", { followLast: true })).type).toBe("file");
+  });
+
+  const UNMOUNTABLE: readonly (readonly [string, ...string[]])[] = [
+    ["blocks of 64 KiB", "-b", "65536", "-N", "4000", "-O", "^has_journal"],
+    ["quota, project, casefold, verity, orphan_file", "-O", "quota,project,casefold,verity,orphan_file"],
+  ];
+  it.each(UNMOUNTABLE)("%s, which not every kernel mounts, beside debugfs", async (name, ...args) => {
+    const source = join(folder.path, `source ${name}`);
+    mkdirSync(source);
+    writeFileSync(join(source, "one"), noise(200_000, 3));
+    mkdirSync(join(source, "folder"));
+    for (let i = 0; i < 2000; i++) writeFileSync(join(source, "folder", `file ${i} with a name of some length`), "");
+    const image = join(folder.path, `${name.replaceAll(/\W/g, "-")}.img`);
+    run("mke2fs", "-q", "-F", "-t", "ext4", ...args, "-d", source, image, "100M");
+    await using device = openFileDevice(image);
+    await using volume = await openExt(device);
+    const seen = await readerFacts(volume);
+    const out = join(folder.path, `dumped ${name}`);
+    mkdirSync(out);
+    run("debugfs", "-R", `rdump / "${out}"`, image);
+    const expected = kernelFacts(out);
+    expect([...seen.keys()].sort()).toEqual([...expected.keys()].sort());
+    expect(seen.size).toBeGreaterThan(2000);
+    for (const [path, facts] of expected) expect(seen.get(path)?.content, path).toBe(facts.content);
+  });
+});
+
+describe("a journal that waits for its replay", () => {
+  const JOURNALS: readonly (readonly [string, ...string[]])[] = [
+    ["csum v3, 64bit", "-t", "ext4", "-O", "64bit,metadata_csum"],
+    ["no checksums, 1 KiB blocks", "-t", "ext4", "-b", "1024", "-O", "^64bit,^metadata_csum"],
+    ["ext3", "-t", "ext3"],
+    ["data=journal, with escaped blocks and revocations", "-t", "ext4", "-b", "1024"],
+  ];
+  it.each(JOURNALS)("%s", async (name, ...args) => {
+    const image = join(folder.path, `journal-${name.replaceAll(/\W/g, "-")}.img`);
+    const crashed = `${image}.crashed`;
+    run("mke2fs", "-q", "-F", ...args, image, "64M");
+    await mounted(image, folder.path, name.startsWith("data") ? "data=journal" : "data=ordered", (root) => {
+      populate(root);
+      run("sync", "-f", root);
+      // Freed directory blocks are revoked, and used again for data.
+      run("rm", "-r", join(root, "many"), join(root, "deep"));
+      const magic = noise(40_960, 7);
+      for (let i = 0; i < magic.length; i += 1024) magic.set([0xc0, 0x3b, 0x39, 0x98], i);
+      for (let i = 0; i < 40; i++) writeFileSync(join(root, `magic ${i}`), magic);
+      run("sync", "-f", root);
+      // A crash: what the disk holds now, before the journal was written back.
+      copyFileSync(image, crashed);
+    });
+    const before = run("sha256sum", crashed);
+    await using device = openFileDevice(crashed);
+    await using volume = await openExt(device);
+    expect(volume.notes.join()).toMatch(/replayed in memory/);
+    const seen = await readerFacts(volume);
+    expect(run("sha256sum", crashed)).toBe(before);
+    // The kernel replays its copy for real.
+    const expected = await mounted(crashed, folder.path, "rw,noatime", kernelFacts);
+    expect([...seen.keys()].sort()).toEqual([...expected.keys()].sort());
+    for (const [path, facts] of expected) expect(seen.get(path), path).toEqual(facts);
+    expect(expected.has("/magic 39")).toBe(true);
+  });
+});
