@@ -26,9 +26,9 @@ const FD = {
 
 /**
  * Program descriptors that the caller may use for pipes of its own: the first two from the program (bubblewrap's status, a checker's
- * progress), the last to it (the word that it may begin).
+ * progress), the others to it (the word that it may begin, the filter of its system calls).
  */
-export const EXTRA_FDS = [5, 7, 8] as const;
+export const EXTRA_FDS = [5, 7, 8, 9] as const;
 
 /** What the child says when the file is mounted, on a line of its own. */
 const READY = "unterbau-ready";
@@ -91,7 +91,7 @@ export interface MountedChild extends Disposable {
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
   /** EXTRA_FDS, in that order. */
-  readonly extras: readonly [Readable, Readable, Writable];
+  readonly extras: readonly [Readable, Readable, Writable, Writable];
   /**
    * The child becomes this program. Call once, with the FUSE server running. Resolves when the kernel knows the file's size
    * (before that it would drop what is put into its cache), or the child has ended.
@@ -153,6 +153,7 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
       stderr,
       "pipe",
       "pipe",
+      "pipe",
     ];
     const stderrAt = request.stderr === "stdout" ? 1 : FD.STDERR;
     const parameters = [
@@ -179,7 +180,12 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
       kill,
       stdout: request.stdout === "pipe" ? spawned.stdout : null,
       stderr: request.stderr === "pipe" ? stdioOf(spawned, FD.STDERR) : null,
-      extras: [stdioOf(spawned, EXTRA_FDS[0]), stdioOf(spawned, EXTRA_FDS[1]), quiet(duplexOf(spawned, EXTRA_FDS[2]))],
+      extras: [
+        stdioOf(spawned, EXTRA_FDS[0]),
+        stdioOf(spawned, EXTRA_FDS[1]),
+        quiet(duplexOf(spawned, EXTRA_FDS[2])),
+        quiet(duplexOf(spawned, EXTRA_FDS[3])),
+      ],
       run: (program) =>
         new Promise((resolve) => {
           control.once("data", () => resolve());

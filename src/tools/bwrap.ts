@@ -24,6 +24,8 @@ export interface CageOptions {
   readonly statusFd?: number | undefined;
   /** The program begins when a byte can be read from this descriptor. */
   readonly startFd?: number | undefined;
+  /** A descriptor from which bubblewrap reads a seccomp filter. */
+  readonly filterFd?: number | undefined;
   readonly env: NodeJS.ProcessEnv;
 }
 
@@ -143,10 +145,11 @@ const ISOLATION = [
 /** null, zero, full, random, urandom, tty, and nowhere to put anything; /proc of its own processes only. */
 const DEVICES = ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"];
 
-function status({ statusFd, startFd }: CageOptions): string[] {
+function status({ statusFd, startFd, filterFd }: CageOptions): string[] {
   return [
     ...(statusFd === undefined ? [] : ["--json-status-fd", String(statusFd)]),
     ...(startFd === undefined ? [] : ["--block-fd", String(startFd)]),
+    ...(filterFd === undefined ? [] : ["--seccomp", String(filterFd)]),
   ];
 }
 

@@ -4,6 +4,7 @@ import { libc } from "../host/ffi.ts";
 import { mountPrivately } from "../host/private-mount.ts";
 import { allCheckers } from "../tools/checkers.ts";
 import { findProgram } from "../tools/find.ts";
+import { seccompFilter } from "../tools/seccomp.ts";
 
 export interface DoctorItem {
   readonly name: string;
@@ -57,6 +58,7 @@ export async function doctor(): Promise<DoctorDocument> {
     ),
   );
   items.push(attempt("system calls (koffi)", "locks, check, exec: nothing works without it", () => void libc()));
+  items.push(filter());
   items.push(await privateMount());
   return { schema: "unterbau/doctor/1", items };
 }
@@ -68,6 +70,18 @@ function attempt(name: string, without: string, act: () => void): DoctorItem {
   } catch (error) {
     return { name, ok: false, detail: describeError(error), without, required: true };
   }
+}
+
+/** The numbers of system calls differ between architectures, and only those of some are known here. */
+function filter(): DoctorItem {
+  const ok = seccompFilter("checker") !== null;
+  return {
+    name: "seccomp",
+    ok,
+    detail: ok ? `system calls of caged programs are filtered (${process.arch})` : `no filter for ${process.arch} yet`,
+    without: "check, exec: a caged program may make every system call",
+    required: false,
+  };
 }
 
 /** A file is really mounted in a namespace of a child's own, and the child is ended again. */

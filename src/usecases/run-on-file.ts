@@ -8,12 +8,14 @@ import { type FuseStats, serveFuse } from "../fuse/server.ts";
 import { fuseChannel } from "../host/fuse-channel.ts";
 import { EXTRA_FDS, type MountedChild, mountPrivately } from "../host/private-mount.ts";
 import { bwrapOf, CAGED_FILE, checkerCage, hostCage, parseCageStatus, requireBwrap } from "../tools/bwrap.ts";
+import { seccompFilter } from "../tools/seccomp.ts";
 
 /** The descriptor on which a program may report progress (`e2fsck -C 5`). */
 export const PROGRESS_FD: number = EXTRA_FDS[0];
 const STATUS_FD = EXTRA_FDS[1];
 /** The program waits behind bubblewrap until it is told on this one. */
 const START_FD = EXTRA_FDS[2];
+const FILTER_FD = EXTRA_FDS[3];
 /** Of the program's messages, this many bytes are kept for the error when the cage could not be built. */
 const TAIL_BYTES = 4096;
 
@@ -28,7 +30,7 @@ export interface RunOnFileOptions {
   /**
    * `checker`: sees nothing but itself, its libraries and the file (at `/disk`).
    * `host`: for a tool of the user's choice; the whole host read-only, working directory and environment kept.
-   * Both without network and capabilities.
+   * Both without network and capabilities, and with a filter of system calls where this architecture's numbers are known.
    */
   readonly cage: "checker" | "host";
   /** checker: further files it may read if they are there, such as /etc/e2fsck.conf. */
@@ -131,6 +133,7 @@ function caged({ path, help }: MountedChild, options: RunOnFileOptions): string[
     argv: options.argv.map((a) => a.replaceAll("{}", shown)),
     statusFd: STATUS_FD,
     startFd: START_FD,
+    ...(seccompFilter(options.cage) ? { filterFd: FILTER_FD } : {}),
     env,
   };
   return options.cage === "checker"
@@ -166,7 +169,8 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
           kill();
         }, options.timeoutMs);
   const tail = new Tail();
-  const [progress, status, start] = child.extras;
+  const [progress, status, start, filter] = child.extras;
+  filter.end(seccompFilter(options.cage));
   let report = "";
   status.on("data", (chunk: Buffer) => {
     report += chunk.toString("utf8");
