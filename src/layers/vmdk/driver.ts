@@ -1,3 +1,4 @@
+import { isZero } from "../../bytes/integers.ts";
 import { view } from "../../bytes/struct.ts";
 import { type BlockDevice, readBytes } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
@@ -62,14 +63,16 @@ function kindOf(start: Uint8Array): Kind | null {
 async function oneFile(file: BlockDevice, context: OpenContext): Promise<Layer> {
   const sparse = await openSparse(file, context.limits);
   const { descriptor: place, capacity, grainSize, version, compressed } = sparse.header;
-  if (place === null) {
+  const text = place === null ? new Uint8Array(0) : await readBytes(file, place.offset, place.length);
+  // QEMU leaves room for a descriptor in each extent of several, and nothing in it.
+  if (place === null || isZero(text)) {
     throw new StorageError("unsupported", "this file is one extent of an image in several files", {
       layer: "vmdk",
       feature: "a VMDK extent by itself",
       hint: "name the image's descriptor, the small .vmdk file that lists its extents",
     });
   }
-  const descriptor = parseDescriptor(await readBytes(file, place.offset, place.length), place.offset, context.limits);
+  const descriptor = parseDescriptor(text, place.offset, context.limits);
   const details = { ...shown(descriptor), version, blockSize: grainSize, compressed };
   const parent = refusedParent(descriptor);
   if (parent !== null) return refusedImage("vmdk", details, parent);
