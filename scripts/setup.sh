@@ -21,6 +21,7 @@ mkfs.xfs:xfsprogs:makes XFS
 mkfs.btrfs:btrfs-progs:makes Btrfs
 mkfs.vfat:dosfstools:makes FAT
 xz:xz-utils:unpacks test images
+mdadm:mdadm:judges members of RAID arrays
 setpriv:util-linux:runs tests as an unprivileged user"
 
 PATH=$PATH:/usr/sbin:/sbin

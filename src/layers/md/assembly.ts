@@ -160,10 +160,7 @@ class Assembler {
     const degraded = missing.length > 0 || partly;
     const dirty = await this.#dirty(legs, sb, missing.length > 0 || rebuilding);
     this.#describe(sb, legs, missing, dirty);
-    const tooMany = missingProblem(
-      geometry,
-      legs.map((leg) => leg !== null),
-    );
+    const refusal = notRunnable(geometry, legs, dirty);
     this.#whyReadOnly(sb, geometry, missing, dirty && degraded);
     return {
       ...base,
@@ -172,7 +169,7 @@ class Assembler {
       geometry,
       degraded,
       dirty,
-      refusal: tooMany ? new StorageError("io", tooMany, { layer: "md" }) : null,
+      refusal,
       readOnly: this.#reasons[0] ?? null,
       findings: this.#findings,
     };
@@ -206,26 +203,16 @@ class Assembler {
         this.#add("warning", "md-bad-blocks", `device ${role} has a log of bad blocks: what it names is not read`);
       }
     }
-    if (!dirty) return;
-    const parity = [4, 5, 6].includes(sb.level);
-    const lacking = legs.some((leg) => leg === null || leg.stale);
-    if (parity && lacking) {
+    if (dirty) {
       const text =
-        "the array was not stopped in order and lacks devices: what is calculated from its parity may be wrong";
-      this.#add("error", "md-dirty-degraded", text);
-    } else {
-      this.#add(
-        "warning",
-        "md-not-in-sync",
-        "the array was not stopped in order, or never synced: its copies or its parity may not fit everywhere",
-      );
+        "the array was not stopped in order, or never synced: its copies or its parity may not fit everywhere";
+      this.#add("warning", "md-not-in-sync", text);
     }
   }
 
   #whyReadOnly(sb: MdSuperblock, geometry: RaidGeometry, missing: readonly number[], dirtyDegraded: boolean): void {
-    const parity = geometry.kind === "raid4" || geometry.kind === "raid5" || geometry.kind === "raid6";
     if (sb.hasPpl) this.#reasons.push("the array keeps a partial parity log (PPL), which would have to be written too");
-    if (parity && dirtyDegraded) this.#reasons.push("the array is not in sync and lacks devices");
+    if (hasParity(geometry) && dirtyDegraded) this.#reasons.push("the array is not in sync and lacks devices");
     if (hasReplacement(sb) || this.#members.some((m) => m.superblock.replacement)) {
       this.#reasons.push("a device of the array is being replaced; let Linux finish that first");
     }
@@ -243,6 +230,28 @@ class Assembler {
   #add(severity: Finding["severity"], code: string, message: string): void {
     this.#findings.push({ severity, code, message, layer: "md" });
   }
+}
+
+function hasParity({ kind }: RaidGeometry): boolean {
+  return kind === "raid4" || kind === "raid5" || kind === "raid6";
+}
+
+/** Too few members; or parity that may not fit would have to stand in for a missing one, which Linux refuses too (raid5_run). */
+function notRunnable(geometry: RaidGeometry, legs: readonly (MdLeg | null)[], dirty: boolean): StorageError | null {
+  const there = legs.map((leg) => leg !== null);
+  const tooFew = missingProblem(geometry, there);
+  if (tooFew) return new StorageError("io", tooFew, { layer: "md" });
+  if (!hasParity(geometry) || !dirty || !there.includes(false)) return null;
+  const role = there.indexOf(false);
+  return new StorageError(
+    "unsupported",
+    `device ${role} is missing and the array was not stopped in order: what its parity gives in place of that device may be wrong`,
+    {
+      layer: "md",
+      feature: "dirty degraded array",
+      hint: "give all members; or let mdadm --assemble --force accept the damage on a copy",
+    },
+  );
 }
 
 function called(sb: MdSuperblock): string {

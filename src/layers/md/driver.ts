@@ -63,7 +63,7 @@ async function open(members: readonly BlockDevice[], context: OpenContext): Prom
 }
 
 function openArray(assembly: Assembly, writable: boolean): BlockDevice {
-  const { legs, legSizes, dirty, degraded } = assembly;
+  const { legs, legSizes, dirty } = assembly;
   return openRaid({
     layer: LAYER,
     geometry: assembly.geometry!,
@@ -75,7 +75,7 @@ function openArray(assembly: Assembly, writable: boolean): BlockDevice {
     legSizes,
     writable,
     readLast: new Set(legs.flatMap((leg, role) => (leg?.superblock.writeMostly ? [role] : []))),
-    trustParity: !dirty || degraded,
+    trustParity: !dirty,
     beforeFirstWrite: legs.includes(null) ? () => outdateMissing(assembly) : undefined,
   });
 }
