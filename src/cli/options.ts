@@ -13,6 +13,7 @@ export interface SourceFlags {
   readonly header?: string;
   readonly inside?: readonly string[];
   readonly insideFormat?: "raw" | ImageFormat;
+  readonly snapshot?: string;
   readonly limit?: readonly string[];
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -70,6 +71,12 @@ export interface CopyFlags extends FilesFlags {
   readonly verbose?: boolean;
 }
 
+export interface RunsFlags extends PlainFlags {
+  readonly accept?: string;
+  readonly prune?: number;
+  readonly yes?: boolean;
+}
+
 export interface PlainFlags {
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -113,6 +120,10 @@ export function withSources(command: Command): Command {
       ]),
     )
     .option("--header <file>", "detached LUKS header of the first source")
+    .option(
+      "--snapshot <name>",
+      "read this internal snapshot (name or id) of the images instead of their present state",
+    )
     .option("--limit <name=value>", "raise a named limit (repeatable)", collect)
     .option("--debug", "show stack traces");
 }

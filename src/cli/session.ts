@@ -23,6 +23,18 @@ export function sourceOptions(
   keys: Keys,
   session: Session,
 ): SourceOptions {
-  const { format, allowPath, inside, insideFormat, header } = flags;
-  return { sources, keys, format, allowPath, inside, insideFormat, header, limits: limitsFrom(flags.limit), signal: session.signal, note };
+  const { format, allowPath, inside, insideFormat, header, snapshot } = flags;
+  return {
+    sources,
+    keys,
+    format,
+    allowPath,
+    inside,
+    insideFormat,
+    header,
+    snapshot,
+    limits: limitsFrom(flags.limit),
+    signal: session.signal,
+    note,
+  };
 }

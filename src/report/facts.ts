@@ -140,7 +140,12 @@ function identity(d: Details): string | null {
 function qcow2Facts(d: Details): (string | null)[] {
   const snapshots = list(d, "snapshots").length;
   const backing = string(d, "backingFile");
+  const dataFile = string(d, "dataFile");
+  const shown = d.snapshot as { readonly id?: unknown; readonly name?: unknown } | undefined;
   return [
+    shown ? `snapshot ${String(shown.name)} (${String(shown.id)})` : null,
+    string(d, "encryption") === "LUKS" ? "encrypted with LUKS" : null,
+    dataFile && `data in ${dataFile}`,
     `clusters ${exactSize(number(d, "clusterSize") ?? 0)}`,
     backing && `over ${backing}`,
     snapshots > 0 ? plural(snapshots, "snapshot") : null,

@@ -15,15 +15,26 @@ export class PathGate {
   }
 
   /**
-   * The real path of `reference` as named in the image at `from` (relative names start at the image's folder).
-   * Throws `gate` when it is outside, `io` when it is not there. Symbolic links are followed before the decision.
+   * The real path of `reference` as named in the image at `from`. Throws `gate` when it is outside, `io` when it is not there.
+   * Symbolic links are followed before the decision.
    */
   resolve(reference: string, from: string, layer: string): string {
-    const base = dirname(real(from) ?? resolve(from));
-    const named = isAbsolute(reference) ? reference : resolve(base, reference);
+    return this.locate(reference, from, layer).real;
+  }
+
+  /**
+   * `real`: what to open. `named`: the path before symbolic links are followed, from which the names inside that image start. As in QEMU
+   * a relative name starts at the folder of the image's name; when nothing is there, at the folder of the file that this name leads to.
+   */
+  locate(reference: string, from: string, layer: string): { readonly real: string; readonly named: string } {
+    const own = dirname(real(from) ?? resolve(from));
+    const places = isAbsolute(reference)
+      ? [reference]
+      : [dirname(resolve(from)), own].map((f) => resolve(f, reference));
+    const named = places.find((path) => real(path) !== null) ?? places[0]!;
     const actual = real(named);
     const decide = actual ?? resolve(named);
-    if (![base, ...this.#allowed].some((folder) => inside(decide, folder))) {
+    if (!inside(decide, own) && !this.trusts(decide)) {
       throw new StorageError("gate", `the image names ${reference}, which lies outside its own folder`, {
         layer,
         hint: `if you trust this image, allow that folder: --allow-path ${dirname(decide)}`,
@@ -35,7 +46,12 @@ export class PathGate {
         hint: `it was looked for as ${named}`,
       });
     }
-    return actual;
+    return { real: actual, named };
+  }
+
+  /** The user named a folder that this real path lies in. */
+  trusts(path: string): boolean {
+    return this.#allowed.some((folder) => inside(path, folder));
   }
 }
 

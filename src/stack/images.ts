@@ -1,7 +1,9 @@
+import { realpathSync } from "node:fs";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { KeyProvider, LayerDriver, LayerName, OpenContext } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
+import { unlockEmbedded } from "../layers/luks/embedded.ts";
 import { owningDevice } from "./backing.ts";
 import type { PathGate } from "./gate.ts";
 import { IMAGE_DRIVERS } from "./registry.ts";
@@ -15,6 +17,8 @@ export interface ContextOptions {
   readonly gate: PathGate;
   /** Opens a file that an image names and the gate allowed, for reading, with whatever locks the host wants. */
   readonly openFile: (path: string) => Promise<BlockDevice>;
+  /** Opens the data file of an image that is written to, by its real path, for writing. Absent: data files are opened for reading. */
+  readonly openDataFile?: ((path: string) => Promise<BlockDevice>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -25,6 +29,8 @@ export interface ImagePlace {
   readonly layer: LayerName;
   /** Images that were opened because one named the next. */
   readonly depth: number;
+  /** Real paths of those images and of this one. */
+  readonly chain?: readonly string[] | undefined;
 }
 
 /** Names that other programs write for a format, as in qcow2's header extension "backing file format". */
@@ -56,30 +62,44 @@ export function layerContext(options: ContextOptions, layer: LayerName, detached
 
 /** The context for an image: what it names is opened through the path gate, for reading, and so on down the chain. */
 export function imageContext(options: ContextOptions, place: ImagePlace): OpenContext {
-  const { writable, keys, limits, signal, gate, openFile } = options;
+  const { writable, keys, limits, signal, gate, openFile, openDataFile } = options;
   const { layer, depth } = place;
+  const chain = place.chain ?? (place.path === null ? [] : [realPath(place.path)]);
+  const locate = (reference: string): { readonly real: string; readonly named: string } => {
+    if (place.path === null) {
+      throw new StorageError("gate", `an image that is not a file itself names the file ${reference}`, { layer });
+    }
+    const found = gate.locate(reference, place.path, layer);
+    if (!chain.includes(found.real)) return found;
+    throw new StorageError("corrupt", `the image needs ${reference}, which is the image itself or needs it in turn`, {
+      layer,
+      hint: "`qemu-img rebase -u -F FORMAT -b FILE IMAGE` names another backing file",
+    });
+  };
   return {
     writable,
     keys,
     limits,
     signal,
+    unlockHeader: (header) => unlockEmbedded(header, { keys, limits, signal }),
+    openDataFile: async (reference) => (writable && openDataFile ? openDataFile : openFile)(locate(reference).real),
     async openImage(reference, format) {
       if (depth >= limits.backingDepth) {
         throw new StorageError("limit", `the backing chain is longer than ${limits.backingDepth} images`, {
           layer,
-          hint: "if the chain is no loop, raise it with --limit backingDepth=N",
+          hint: "raise it with --limit backingDepth=N",
         });
       }
-      if (place.path === null) {
-        throw new StorageError("gate", `an image that is not a file itself names the file ${reference}`, { layer });
-      }
       const named = format === null || format === "raw" ? null : imageDriver(format, layer);
-      const path = gate.resolve(reference, place.path, layer);
-      const file = await openFile(path);
+      const path = locate(reference);
+      const file = await openFile(path.real);
       try {
         const driver = format === null ? await detectImage(file) : named;
         if (driver === null) return file;
-        const below = imageContext({ ...options, writable: false }, { path, layer: driver.name, depth: depth + 1 });
+        const below = imageContext(
+          { ...options, writable: false },
+          { path: path.named, layer: driver.name, depth: depth + 1, chain: [...chain, path.real] },
+        );
         return await owningDevice(await driver.open([file], below), file);
       } catch (error) {
         await file[Symbol.asyncDispose]();
@@ -87,4 +107,12 @@ export function imageContext(options: ContextOptions, place: ImagePlace): OpenCo
       }
     },
   };
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }

@@ -29,6 +29,8 @@ export interface StackSource {
 export interface StackOptions extends ContextOptions {
   /** A detached LUKS header, tried for the first source's content. */
   readonly detachedHeader?: BlockDevice | undefined;
+  /** Shows this internal snapshot of every source, for reading. */
+  readonly snapshot?: string | undefined;
 }
 
 /** An opened stack: the tree, and the devices in it until disposal. Sources stay the caller's. */
@@ -107,6 +109,11 @@ class Resolver implements Stack {
     });
     this.#roots.push(root);
     const driver = await this.#imageFormat(source, root);
+    if (this.#options.snapshot !== undefined && !driver?.hasSnapshots) {
+      throw new StorageError("usage", `${source.name} is no image that has internal snapshots`, {
+        hint: "--snapshot applies to every source: leave the others out",
+      });
+    }
     if (driver === null) {
       const raw = this.#child(
         root,
@@ -130,7 +137,8 @@ class Resolver implements Stack {
   }
 
   async #image(driver: LayerDriver, device: BlockDevice, path: string | null, parent: TreeNode): Promise<void> {
-    const context = imageContext(this.#options, { path, layer: driver.name, depth: 0 });
+    const { snapshot } = this.#options;
+    const context = { ...imageContext(this.#options, { path, layer: driver.name, depth: 0 }), snapshot };
     const layer = await this.#track(driver.open([device], context));
     const size = layer.children[0]?.size ?? device.size;
     const node = this.#child(parent, driver.name, layer.info, null, size, null, true);

@@ -100,7 +100,8 @@ function noteVolumes(run: Run, documents: readonly CheckedVolumeDocument[], tree
 }
 
 function isEncrypted(node: TreeNode): boolean {
-  return node.kind === "luks1" || node.kind === "luks2" || node.children.some(isEncrypted);
+  if (node.kind === "luks1" || node.kind === "luks2" || node.details.encryption === "LUKS") return true;
+  return node.children.some(isEncrypted);
 }
 
 async function checkOne(volume: Volume, options: CheckOptions, prepared?: PreparedFile): Promise<CheckedVolume> {

@@ -1,3 +1,4 @@
+import { borrowed } from "../core/borrowed.ts";
 import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
@@ -8,6 +9,7 @@ import { refuseBlockDeviceInUse } from "../host/block-device.ts";
 import { openSource } from "../host/open-source.ts";
 import { openRun, type Run } from "../host/run.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
+import { dataFileOf } from "../stack/data-files.ts";
 import { PathGate } from "../stack/gate.ts";
 import { openStack, type Stack, type StackSource } from "../stack/resolver.ts";
 import { findVolume } from "../stack/selectors.ts";
@@ -21,6 +23,8 @@ export interface SourceOptions {
   readonly format?: "raw" | ImageFormat | undefined;
   readonly allowPath?: readonly string[] | undefined;
   readonly limits?: Limits | undefined;
+  /** An internal snapshot, by name or id, to be read in place of the disk as it is now; all sources must have it, or the last image inside. */
+  readonly snapshot?: string | undefined;
   /**
    * Images inside: `[SELECTOR:]/path` in a volume of the sources, which then is the source in their place; the next one lies in that.
    * For reading only.
@@ -130,15 +134,18 @@ export async function openForInspection(options: SourceOptions): Promise<OpenedS
   await using cleanup = new Cleanup();
   const sources: StackSource[] = [];
   for (const name of options.sources) sources.push(await openForReading(name, options, cleanup));
-  const way = false;
-  let stack = await stackOver(sources, way, options, cleanup);
-  for (const [i, spec] of (options.inside ?? []).entries()) {
+  const way = { writable: false, gate: new PathGate(options.allowPath) };
+  const inside = options.inside ?? [];
+  // A snapshot is one of the image that is looked at in the end.
+  const snapshotOf = (image: number) => (image === inside.length ? options.snapshot : undefined);
+  let stack = await stackOver(sources, way, { ...options, snapshot: snapshotOf(0) }, cleanup);
+  for (const [i, spec] of inside.entries()) {
     const { limits = DEFAULT_LIMITS, signal, note } = options;
-    const format = i + 1 === options.inside!.length ? (options.insideFormat ?? null) : null;
+    const format = i + 1 === inside.length ? (options.insideFormat ?? null) : null;
     // Loaded only here: most sources are files of the host.
     const { sourceInside } = await import("./inside.ts");
     const source = await sourceInside(stack, spec, { limits, format, signal, note }, cleanup);
-    stack = await stackOver([source], way, { ...options, header: undefined }, cleanup);
+    stack = await stackOver([source], way, { ...options, header: undefined, snapshot: snapshotOf(i + 1) }, cleanup);
   }
   return { stack, ...owning(cleanup) };
 }
@@ -162,15 +169,60 @@ export async function openForWriting(
       hint: "an undo log needs a source that can be locked: name the image file or block device itself",
     });
   }
+  if (options.snapshot !== undefined) {
+    throw new StorageError("unsupported", "an internal snapshot can be read only", {
+      layer: "qcow2",
+      feature: "writing to an internal snapshot",
+      hint: "copy it out first: qemu-img convert -l SNAPSHOT -O qcow2 IMAGE NEW",
+    });
+  }
   await recover(options);
   await using cleanup = new Cleanup();
-  const run = cleanup.use(await openRun({ verb, sources: options.sources.map((path) => ({ path })), tools }));
+  const gate = new PathGate(options.allowPath);
+  const dataFiles = await dataFilesOf(options, gate);
+  // What holds the data of an image is a source of the run like the image itself: locked, logged and undone with it.
+  const named = [...options.sources, ...dataFiles];
+  const run = cleanup.use(await openRun({ verb, sources: named.map((path) => ({ path })), tools }));
   const sources = options.sources.map((name, i): StackSource => {
     const { kind } = sourceIdentity(name);
     return { name, kind, path: name, device: run.device(i), format: options.format ?? null, details: {} };
   });
-  const stack = await stackOver(sources, true, options, cleanup);
+  const openDataFile = async (path: string): Promise<BlockDevice> => {
+    const index = dataFiles.indexOf(path);
+    if (index >= 0) return borrowed(run.device(options.sources.length + index));
+    throw new StorageError("io", `an image names ${path} as its data file since a moment ago`, {
+      layer: "qcow2",
+      hint: "something else writes to the image: end that, then repeat",
+    });
+  };
+  const stack = await stackOver(sources, { writable: true, gate, openDataFile }, options, cleanup);
   return { stack, run, ...owning(cleanup) };
+}
+
+/** Real paths of the data files of the sources. Throws `gate` where writing to one needs the user's word. */
+async function dataFilesOf(options: SourceOptions, gate: PathGate): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of options.sources) {
+    await using cleanup = new Cleanup();
+    const source = await openForReading(name, options, cleanup);
+    const path = await dataFileOf(source, gate, options.limits ?? DEFAULT_LIMITS);
+    if (path === null) continue;
+    // A guest that owns its disk as a raw file can make it look like an image that names a neighbour's disk.
+    if (options.format === undefined && !gate.trusts(path)) {
+      throw new StorageError("gate", `${name} keeps its data in ${path}, which would be written to`, {
+        layer: "qcow2",
+        hint: "if this is an image of yours and no guest's raw disk, say so: --format qcow2",
+      });
+    }
+    found.push(path);
+  }
+  return found;
+}
+
+interface Way {
+  readonly writable: boolean;
+  readonly gate: PathGate;
+  readonly openDataFile?: ((path: string) => Promise<BlockDevice>) | undefined;
 }
 
 /** Writing through a file system that is not mounted would need its allocator, its journal and its locks. */
@@ -186,18 +238,18 @@ function refuseInside(options: SourceOptions): void {
 /** The stack over opened sources, with everything that must be closed after it in `cleanup`. */
 async function stackOver(
   sources: readonly StackSource[],
-  writable: boolean,
+  way: Way,
   options: SourceOptions,
   cleanup: Cleanup,
 ): Promise<Stack> {
   const detachedHeader: BlockDevice | undefined =
     options.header === undefined ? undefined : cleanup.use(await openLocal(options.header));
   const stack = await openStack(sources, {
-    writable,
+    ...way,
     keys: options.keys,
     limits: options.limits ?? DEFAULT_LIMITS,
-    gate: new PathGate(options.allowPath),
     openFile: openLocal,
+    snapshot: options.snapshot,
     detachedHeader,
     signal: options.signal,
   });

@@ -8,6 +8,7 @@ import { StorageError } from "../../src/core/errors.ts";
 import { openFileDevice } from "../../src/core/file-device.ts";
 import type { Layer, OpenContext } from "../../src/core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
+import { unlockEmbedded } from "../../src/layers/luks/embedded.ts";
 import { qcow2Driver } from "../../src/layers/qcow2/driver.ts";
 
 /** A temporary folder that is removed after the file's tests. */
@@ -31,6 +32,17 @@ export function check(image: string): { status: number; text: string } {
   }
 }
 
+/** Bytes of an encrypted image as QEMU reads them with this passphrase, and its verdict on the image. */
+export function qemuDecrypted(image: string, key: string): { bytes: Uint8Array; check: string } {
+  const options = ["--object", `secret,id=s,data=${key}`, "--image-opts"];
+  const source = `driver=qcow2,file.filename=${image},encrypt.format=luks,encrypt.key-secret=s`;
+  const out = `${image}.raw`;
+  run("qemu-img", "convert", ...options, source, "-O", "raw", out);
+  const bytes = readFileSync(out);
+  rmSync(out);
+  return { bytes, check: run("qemu-img", "check", ...options, source) };
+}
+
 /** The disk's bytes as QEMU reads them; `snapshot` names an internal one. */
 export function qemuBytes(image: string, snapshot?: string): Uint8Array {
   const out = `${image}.raw`;
@@ -46,16 +58,34 @@ export function qemuIo(image: string, ...commands: string[]): void {
   run("qemu-io", "-f", "qcow2", ...commands.flatMap((c) => ["-c", c]), image);
 }
 
-export function context(folder: string, writable: boolean, limits: Partial<Limits> = {}): OpenContext {
+/** What opening an image needs beside the image. */
+export interface Extra {
+  readonly snapshot?: string;
+  /** Passphrase of an encrypted image. */
+  readonly key?: string;
+}
+
+export function context(
+  folder: string,
+  writable: boolean,
+  limits: Partial<Limits> = {},
+  { snapshot, key }: Extra = {},
+): OpenContext {
+  const secrets = key === undefined ? [] : [{ bytes: Buffer.from(key), origin: "test" }];
+  const keys: OpenContext["keys"] = { secretsFor: async ({ attempt }) => (attempt === 1 ? secrets : []) };
   const self: OpenContext = {
     writable,
-    keys: { secretsFor: async () => [] },
+    keys,
     limits: { ...DEFAULT_LIMITS, ...limits },
+    snapshot,
+    openDataFile: async (reference) =>
+      openFileDevice(isAbsolute(reference) ? reference : join(folder, reference), { writable }),
+    unlockHeader: (header) => unlockEmbedded(header, self),
     async openImage(reference, format) {
       const path = isAbsolute(reference) ? reference : join(folder, reference);
       const file = openFileDevice(path);
       if (format === "raw") return file;
-      const opened = await openOver(file, { ...self, writable: false });
+      const opened = await openOver(file, { ...self, writable: false, snapshot: undefined });
       return opened.disk;
     },
   };
@@ -84,8 +114,13 @@ export async function openOver(file: BlockDevice, ctx: OpenContext): Promise<Ope
   };
 }
 
-export function openImage(path: string, writable: boolean, limits: Partial<Limits> = {}): Promise<OpenedImage> {
-  return openOver(openFileDevice(path, { writable }), context(join(path, ".."), writable, limits));
+export function openImage(
+  path: string,
+  writable: boolean,
+  limits: Partial<Limits> = {},
+  extra: Extra = {},
+): Promise<OpenedImage> {
+  return openOver(openFileDevice(path, { writable }), context(join(path, ".."), writable, limits, extra));
 }
 
 /** Repeatable bytes that compress badly. */

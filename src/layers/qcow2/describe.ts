@@ -1,24 +1,31 @@
 import type { Finding, Json } from "../../core/finding.ts";
 import * as feature from "./features.ts";
+import type { Head } from "./head.ts";
 import type { Header } from "./header.ts";
 import type { Snapshot } from "./snapshots.ts";
 
 const COMPRESSION = ["deflate", "zstd"];
 const ENCRYPTION = ["none", "AES", "LUKS"];
 
+interface Shown {
+  readonly snapshots: readonly Snapshot[];
+  /** The one that is shown in place of the disk. */
+  readonly snapshot: Snapshot | null;
+  /** Of the LUKS header in the image. */
+  readonly luks: { readonly [key: string]: Json | undefined } | null;
+}
+
 /** What `inspect` shows of the container. */
 export function details(
-  h: Header,
-  ext: feature.Extensions,
-  backingFile: string | null,
-  snapshots: readonly Snapshot[],
-): { readonly [key: string]: Json } {
+  { header: h, extensions: ext, backingName }: Head,
+  { snapshots, snapshot, luks }: Shown,
+): { readonly [key: string]: Json | undefined } {
   return {
     version: h.version,
     virtualSize: h.size,
     clusterSize: h.clusterSize,
     refcountBits: h.refcountBits,
-    backingFile,
+    backingFile: backingName,
     backingFormat: ext.backingFormat,
     dataFile: ext.dataFile,
     incompatibleFeatures: feature.featureNames(h.incompatible, 0, ext.featureNames),
@@ -26,6 +33,8 @@ export function details(
     autoclearFeatures: feature.featureNames(h.autoclear, 2, ext.featureNames),
     compressionType: COMPRESSION[h.compressionType] ?? `type ${h.compressionType}`,
     encryption: ENCRYPTION[h.cryptMethod] ?? `method ${h.cryptMethod}`,
+    ...(luks ? { luks } : {}),
+    ...(snapshot ? { snapshot: { id: snapshot.id, name: snapshot.name } } : {}),
     snapshots: snapshots.map(({ id, name, date, vmStateSize, diskSize }) => ({
       id,
       name,

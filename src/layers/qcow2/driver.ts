@@ -1,20 +1,27 @@
 import { checked } from "../../core/checked.ts";
-import { type BlockDevice, readBytes } from "../../core/device.ts";
+import type { BlockDevice } from "../../core/device.ts";
 import { describeError, StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
-import type { Layer, LayerDriver, OpenContext, ProbeHit, ProbeWindow } from "../../core/layer.ts";
-import { backingReference } from "./backing.ts";
+import type {
+  Layer,
+  LayerDriver,
+  OpenContext,
+  ProbeHit,
+  ProbeWindow,
+  SectorCodec,
+  UnlockedHeader,
+} from "../../core/layer.ts";
+import { type Companions, openCompanions, unlockEncryption } from "./companions.ts";
 import { details, headerFindings } from "./describe.ts";
 import { Qcow2Device } from "./device.ts";
-import { knowsCompression } from "./expand.ts";
-import { CORRUPT, DIRTY, type Extensions, parseExtensions, refusedFeatures } from "./features.ts";
-import { type Header, parseHeader, QCOW_MAGIC } from "./header.ts";
+import { type Head, readHead } from "./head.ts";
+import { QCOW_MAGIC } from "./header.ts";
 import { Qcow2Image } from "./image.ts";
-import { readSnapshots, type SnapshotTable } from "./snapshots.ts";
+import { refusal, writeRefusal } from "./refusals.ts";
+import { findSnapshot, readSnapshots, type Snapshot, type SnapshotTable } from "./snapshots.ts";
 
-/** Bytes of the first cluster that are read at first; header and extensions of most images fit. */
-const FIRST_READ = 4096;
-const REPAIR_HINT = "repair it with `qemu-img check -r all` (make a copy first)";
+/** crypt_method of LUKS ("Header", bytes 32-35). */
+const LUKS = 2;
 
 /** A hit when the magic and a version that is opened here (2 or 3) stand at the start. */
 export async function probeQcow2(window: ProbeWindow): Promise<ProbeHit | null> {
@@ -28,38 +35,75 @@ export async function probeQcow2(window: ProbeWindow): Promise<ProbeHit | null> 
 
 export const qcow2Driver: LayerDriver = {
   name: "qcow2",
+  hasSnapshots: true,
   probe: probeQcow2,
   async open(members, context) {
     const file = members[0];
     if (!file) throw new StorageError("usage", "no file to open", { layer: "qcow2" });
-    const { header, extensions, backingName } = await readHead(file, context);
-    const findings: Finding[] = headerFindings(header, extensions);
-    const refused = refusal(header, extensions);
-    if (refused !== null) {
-      return {
-        info: { kind: "qcow2", details: details(header, extensions, backingName, []), findings },
-        locked: { code: "unsupported", reason: refused },
-        children: [],
-        async [Symbol.asyncDispose]() {},
-      };
+    const head = await readHead(file, context.limits);
+    const { header } = head;
+    const findings: Finding[] = headerFindings(header, head.extensions);
+    const refused = refusal(header, head.extensions);
+    if (refused !== null) return closed(head, [], findings, { code: "unsupported", reason: refused });
+
+    const read = await tryRead(findings, "qcow2-snapshot-table", () => readSnapshots(file, header, context.limits));
+    const table = read instanceof StorageError ? null : read;
+    const snapshot = context.snapshot === undefined ? null : chosen(context.snapshot, read, head, context);
+    const luks = header.cryptMethod === LUKS ? await unlockEncryption(file, head, context) : null;
+    if (luks) findings.push(...luks.findings);
+    if (luks && "locked" in luks.result) {
+      return closed(head, table?.snapshots ?? [], findings, luks.result.locked, luks);
     }
-    const snapshots = await tryRead(findings, "qcow2-snapshot-table", () =>
-      readSnapshots(file, header, context.limits),
-    );
-    const backing = backingName === null ? null : await openBacking(backingName, extensions, context, findings);
-    const problem =
-      backing instanceof StorageError ? backing : context.writable ? writeRefusal(header, snapshots) : null;
-    return layer({
+    const companions = await openCompanions(head, context, findings);
+    return opened({
       file,
-      header,
-      snapshots: snapshots ?? { snapshots: [], length: 0 },
-      backing: backing instanceof StorageError ? null : backing,
-      problem,
+      head,
+      table: table ?? { snapshots: [], length: 0 },
+      snapshot,
+      companions,
+      codec: luks && "codec" in luks.result ? luks.result.codec : null,
+      problem: companions.problem ?? (context.writable ? writeRefusal(header, table) : null),
       context,
-      info: { kind: "qcow2", details: details(header, extensions, backingName, snapshots?.snapshots ?? []), findings },
+      info: {
+        kind: "qcow2",
+        details: details(head, { snapshots: table?.snapshots ?? [], snapshot, luks: luks?.details ?? null }),
+        findings,
+      },
     });
   },
 };
+
+/** A layer that shows its header and has no content. */
+function closed(
+  head: Head,
+  snapshots: readonly Snapshot[],
+  findings: readonly Finding[],
+  locked: NonNullable<Layer["locked"]>,
+  luks: UnlockedHeader | null = null,
+): Layer {
+  return {
+    info: {
+      kind: "qcow2",
+      details: details(head, { snapshots, snapshot: null, luks: luks?.details ?? null }),
+      findings,
+    },
+    locked,
+    children: [],
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+/** The snapshot that the user wants to see. Throws `usage` when there is none of that name, `corrupt` when it cannot be. */
+function chosen(wanted: string, table: SnapshotTable | StorageError, head: Head, context: OpenContext): Snapshot {
+  if (table instanceof StorageError) throw table;
+  if (context.writable) {
+    throw new StorageError("read-only", "an internal snapshot is never written to", {
+      layer: "qcow2",
+      hint: "copy it out first: qemu-img convert -l SNAPSHOT -O qcow2 IMAGE NEW",
+    });
+  }
+  return findSnapshot(table, wanted, head.header);
+}
 
 const images = new WeakMap<Layer, () => Promise<Qcow2Image>>();
 
@@ -72,20 +116,33 @@ export async function allocatedClusters(layer: Layer): Promise<number> {
 
 interface Opened {
   readonly file: BlockDevice;
-  readonly header: Header;
-  readonly snapshots: SnapshotTable;
-  readonly backing: BlockDevice | null;
+  readonly head: Head;
+  readonly table: SnapshotTable;
+  readonly snapshot: Snapshot | null;
+  readonly companions: Companions;
+  readonly codec: SectorCodec | null;
   /** Why the disk cannot be opened, or not for writing as asked. */
   readonly problem: StorageError | null;
   readonly context: OpenContext;
   readonly info: Layer["info"];
 }
 
-function layer(o: Opened): Layer {
+function opened(o: Opened): Layer {
+  const { file, head, companions, context, codec } = o;
   let image: Promise<Qcow2Image> | null = null;
   const open = (): Promise<Qcow2Image> => {
     if (o.problem) return Promise.reject(o.problem);
-    image ??= Qcow2Image.open({ ...o, limits: o.context.limits });
+    image ??= Qcow2Image.open({
+      file,
+      header: head.header,
+      snapshots: o.table,
+      snapshot: o.snapshot,
+      encryption: head.extensions.encryption,
+      backing: companions.backing,
+      dataFile: companions.dataFile,
+      codec,
+      limits: context.limits,
+    });
     return image;
   };
   const result: Layer = {
@@ -96,11 +153,11 @@ function layer(o: Opened): Layer {
         name: "qcow2",
         info: null,
         offset: null,
-        size: o.header.size,
+        size: o.snapshot?.diskSize ?? head.header.size,
         unavailable: o.problem ? describeError(o.problem) : null,
         hasContent: true,
         async open() {
-          const writable = o.context.writable && o.file.caps.writable;
+          const writable = context.writable && file.caps.writable && (companions.dataFile?.caps.writable ?? true);
           return checked(new Qcow2Device(await open(), writable), "qcow2");
         },
       },
@@ -108,10 +165,14 @@ function layer(o: Opened): Layer {
     async [Symbol.asyncDispose]() {
       try {
         // A failed opening has been reported where it was asked for.
-        const opened = await image?.catch(() => null);
-        await opened?.settle();
+        const made = await image?.catch(() => null);
+        await made?.settle();
       } finally {
-        await o.backing?.[Symbol.asyncDispose]();
+        try {
+          await companions.dataFile?.[Symbol.asyncDispose]();
+        } finally {
+          await companions.backing?.[Symbol.asyncDispose]();
+        }
       }
     },
   };
@@ -119,98 +180,12 @@ function layer(o: Opened): Layer {
   return result;
 }
 
-async function readHead(
-  file: BlockDevice,
-  context: OpenContext,
-): Promise<{ header: Header; extensions: Extensions; backingName: string | null }> {
-  let bytes = await readBytes(file, 0, Math.min(FIRST_READ, file.size));
-  const header = parseHeader(bytes, context.limits);
-  for (const [offset, length, what] of [
-    [header.l1TableOffset, header.l1Size * 8, "the L1 table"],
-    [header.refcountTableOffset, header.refcountTableClusters * header.clusterSize, "the refcount table"],
-  ] as const) {
-    if (offset + length > file.size) {
-      throw new StorageError("corrupt", `${what} reaches beyond the end of the file (${file.size} bytes)`, {
-        layer: "qcow2",
-        offset,
-        hint: "the image is truncated: compare its size with that of a backup",
-      });
-    }
-  }
-  const upTo = async (end: number): Promise<void> => {
-    if (end > file.size)
-      throw new StorageError("corrupt", "the file ends inside the header", { layer: "qcow2", offset: file.size });
-    if (end > bytes.length) bytes = await readBytes(file, 0, end);
-  };
-  // The extension area ends where the backing file's name starts, or with the first cluster.
-  const end = header.backingName ? header.backingName.offset : header.clusterSize;
-  let result = parseExtensions(bytes, header.headerLength, end);
-  while ("need" in result) {
-    await upTo(Math.min(header.clusterSize, Math.max(result.need, bytes.length * 2), Math.max(file.size, result.need)));
-    result = parseExtensions(bytes, header.headerLength, end);
-  }
-  if (!header.backingName) return { header, extensions: result, backingName: null };
-  const { offset, length } = header.backingName;
-  await upTo(offset + length);
-  return {
-    header,
-    extensions: result,
-    backingName: Buffer.from(bytes.subarray(offset, offset + length)).toString("utf8"),
-  };
-}
-
-/** Why the disk's contents cannot be read at all, or null. */
-function refusal(header: Header, extensions: Extensions): string | null {
-  const features = refusedFeatures(header.incompatible, extensions.featureNames);
-  if (!knowsCompression(header.compressionType)) features.push(`compression type ${header.compressionType}`);
-  if (header.cryptMethod !== 0) features.unshift(`qcow2 encryption method ${header.cryptMethod}`);
-  return features.length === 0 ? null : `not supported: ${features.join(", ")}`;
-}
-
-function writeRefusal(header: Header, snapshots: SnapshotTable | null): StorageError | null {
-  const refuse = (feature: string, message: string) =>
-    new StorageError("unsupported", message, { layer: "qcow2", offset: 72, feature, hint: REPAIR_HINT });
-  if ((header.incompatible & CORRUPT) !== 0n)
-    return refuse("corrupt bit", "the image is marked corrupt: it is not written to");
-  if ((header.incompatible & DIRTY) !== 0n)
-    return refuse("dirty bit", "the image is marked dirty: it is not written to");
-  if (snapshots === null)
-    return new StorageError("corrupt", "the snapshot table is damaged: the image is not written to", {
-      layer: "qcow2",
-      offset: header.snapshotsOffset,
-      hint: REPAIR_HINT,
-    });
-  return null;
-}
-
-async function tryRead<T>(findings: Finding[], code: string, work: () => Promise<T>): Promise<T | null> {
+async function tryRead<T>(findings: Finding[], code: string, work: () => Promise<T>): Promise<T | StorageError> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== "corrupt") throw error;
     findings.push({ severity: "error", code, message: error.message, layer: "qcow2", offset: error.offset });
-    return null;
-  }
-}
-
-/** The backing image, or why it cannot be had; a header is shown also without it. */
-async function openBacking(
-  name: string,
-  extensions: Extensions,
-  context: OpenContext,
-  findings: Finding[],
-): Promise<BlockDevice | StorageError> {
-  try {
-    const reference = backingReference(name, extensions.backingFormat);
-    return await context.openImage(reference.path, reference.format);
-  } catch (error) {
-    if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
-    findings.push({
-      severity: "error",
-      code: "qcow2-backing-file",
-      message: `the backing file cannot be opened: ${describeError(error)}${error.hint ? `; ${error.hint}` : ""}`,
-      layer: "qcow2",
-    });
     return error;
   }
 }

@@ -20,7 +20,7 @@ const KNOWN: { readonly [type: number]: readonly string[] } = {
   1: ["lazy refcounts"],
   2: ["bitmaps", "raw external data"],
 };
-const INCOMPATIBLE_WE_OPEN = DIRTY | CORRUPT | COMPRESSION_TYPE | EXTENDED_L2;
+const INCOMPATIBLE_WE_OPEN = DIRTY | CORRUPT | DATA_FILE | COMPRESSION_TYPE | EXTENDED_L2;
 
 /** Types in the feature name table. */
 export type FeatureType = 0 | 1 | 2;

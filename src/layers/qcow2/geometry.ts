@@ -24,6 +24,8 @@ export interface Geometry {
   /** Parts of a cluster that are allocated one by one: 1 or 32. */
   readonly subclusters: number;
   readonly subclusterSize: number;
+  /** L1 entries that the disk needs. */
+  readonly l1Entries: number;
   /** Entries in one L2 table. */
   readonly l2Entries: number;
   /** L2 entries in one slice of a table. */
@@ -53,6 +55,7 @@ export function geometryOf(h: Header, size: number = h.size): Geometry {
     entryBytes,
     subclusters,
     subclusterSize: h.clusterSize / subclusters,
+    l1Entries: Math.ceil(size / (h.clusterSize * (h.clusterSize / entryBytes))),
     l2Entries: h.clusterSize / entryBytes,
     sliceEntries: sliceBytes / entryBytes,
     sliceBytes,

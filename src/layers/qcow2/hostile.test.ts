@@ -44,6 +44,7 @@ function context(writable: boolean): OpenContext {
     keys: { secretsFor: async () => [] },
     limits: DEFAULT_LIMITS,
     openImage: () => Promise.reject(new StorageError("gate", "no other image here")),
+    unlockHeader: () => Promise.reject(new StorageError("corrupt", "no LUKS header")),
   };
 }
 
@@ -118,7 +119,6 @@ describe("qcow2 headers that lie", () => {
   });
 
   it.each<[string, (dv: DataView) => void, RegExp]>([
-    ["external data file", (dv) => dv.setBigUint64(72, 4n), /external data file/],
     [
       "compression type 7",
       (dv) => {
@@ -128,7 +128,8 @@ describe("qcow2 headers that lie", () => {
       },
       /compression type 7/,
     ],
-    ["encryption", (dv) => dv.setUint32(32, 2), /encryption method 2/],
+    ["old encryption", (dv) => dv.setUint32(32, 1), /legacy AES-CBC/],
+    ["encryption of a later kind", (dv) => dv.setUint32(32, 3), /encryption method 3/],
     ["an unknown bit without a name", (dv) => dv.setBigUint64(72, 1n << 40n), /bit 40/],
     [
       "an unknown bit named by the image",
@@ -148,6 +149,32 @@ describe("qcow2 headers that lie", () => {
     expect(layer.locked?.reason).toMatch(reason);
     expect(layer.children).toEqual([]);
     expect(layer.info.details.version).toBe(3);
+  });
+
+  it.each<[string, (dv: DataView) => void]>([
+    ["no pointer to it", () => undefined],
+    ["a pointer of another length", (dv) => dv.setUint32(108, 8)],
+    ["a header on the image's own", (dv) => dv.setBigUint64(120, 4096n)],
+    ["a header off its boundary", (dv) => dv.setBigUint64(112, 513n)],
+    ["a header beyond the end", (dv) => dv.setBigUint64(112, 1n << 40n)],
+    ["a header without LUKS in it", (dv) => dv.setBigUint64(112, BigInt(DATA))],
+  ])("calls an encrypted image with %s corrupt", async (_, damage) => {
+    const bytes = image((dv) => {
+      dv.setUint32(32, 2);
+      if (damage.length > 0) {
+        dv.setUint32(104, 0x0537be77);
+        dv.setUint32(108, 16);
+        dv.setBigUint64(120, BigInt(CLUSTER));
+      }
+      damage(dv);
+    });
+    await expect(open(bytes)).rejects.toMatchObject({ code: "corrupt" });
+  });
+
+  it("shows an image whose data file is not to be had, and says why it has no content", async () => {
+    const layer = await open(image((dv) => dv.setBigUint64(72, 4n)));
+    expect(layer.info.findings.map((f) => f.code)).toEqual(["qcow2-data-file"]);
+    expect(layer.children[0]!.unavailable).toMatch(/does not name its data file/);
   });
 
   it.each<[string, bigint, string]>([

@@ -3,6 +3,7 @@ import { type BlockDevice, readBytes } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Limits } from "../../core/limits.ts";
 import { safeNumber, withinLimit } from "../../core/numbers.ts";
+import { geometryOf } from "./geometry.ts";
 import type { Header } from "./header.ts";
 
 /** Fixed part of a snapshot table entry ("Snapshots", bytes 0-39). */
@@ -73,6 +74,35 @@ export async function readSnapshots(file: BlockDevice, header: Header, limits: L
     });
   }
   return { snapshots, length: source.position - header.snapshotsOffset };
+}
+
+/**
+ * The snapshot that `wanted` names: `id=ID`, `name=NAME`, or either of them alone. Throws `usage` when it names none or several, and
+ * `corrupt` when its L1 table cannot hold its disk.
+ */
+export function findSnapshot(table: SnapshotTable, wanted: string, header: Header): Snapshot {
+  const [, field, value] = /^(id|name)=(.*)$/s.exec(wanted) ?? [];
+  const exact = (s: Snapshot) => (field === "id" ? s.id === value : s.name === value);
+  const either = (s: Snapshot) => s.id === wanted || s.name === wanted;
+  const plain = table.snapshots.filter(either);
+  const found = plain.length === 0 && field !== undefined ? table.snapshots.filter(exact) : plain;
+  const [snapshot] = found;
+  const list = (some: readonly Snapshot[]) => some.map((s) => `${s.id} (${s.name})`).join(", ");
+  if (!snapshot) {
+    const there = table.snapshots.length === 0 ? "the image has none" : `there are: ${list(table.snapshots)}`;
+    throw new StorageError("usage", `there is no snapshot ${wanted}`, { layer: "qcow2", hint: there });
+  }
+  if (found.length > 1) {
+    throw new StorageError("usage", `${wanted} could be the snapshots ${list(found)}`, {
+      layer: "qcow2",
+      hint: `say id=${snapshot.id} or name=${snapshot.name}`,
+    });
+  }
+  const { l1Entries } = geometryOf(header, snapshot.diskSize);
+  if (snapshot.l1Size < l1Entries || (snapshot.l1Size > 0 && snapshot.l1TableOffset === 0)) {
+    throw corrupt(`the L1 table of snapshot ${snapshot.id} does not hold its disk`, header.snapshotsOffset);
+  }
+  return snapshot;
 }
 
 function text(bytes: Uint8Array): string {
