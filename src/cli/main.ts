@@ -11,6 +11,7 @@ import {
   parseBytes,
   parseCount,
   type ReadFlags,
+  type RunsFlags,
   type SourceFlags,
   type UndoFlags,
   withSources,
@@ -122,10 +123,14 @@ program
 
 program
   .command("runs")
-  .description("list the runs that changed something, with their verdicts")
+  .description("list the runs that changed something, with their verdicts; accept or remove them")
+  .addOption(new Option("--accept <run>", "keep what this run changed for good: its undo logs are deleted").conflicts("prune"))
+  .option("--prune <days>", "remove the runs that ended more than so many days ago, with their undo logs", parseCount)
+  .option("-y, --yes", "do not ask before an undo becomes impossible")
   .option("--json", "one JSON document")
   .option("--debug", "show stack traces")
-  .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/runs.ts"))([], flags));
+  .addHelpText("after", "\nExample:\n  unterbau runs --accept k3f9\n  unterbau runs --prune 90 --yes")
+  .action((flags: RunsFlags) => verb<RunsFlags>(() => import("./verbs/runs.ts"))([], flags));
 
 withVolume(withSources(program.command("exec")), false)
   .description("run any tool on a volume shown as a file; {} stands for the file")

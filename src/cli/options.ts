@@ -77,6 +77,12 @@ export interface RunsFlags extends PlainFlags {
   readonly yes?: boolean;
 }
 
+export interface RunsFlags extends PlainFlags {
+  readonly accept?: string;
+  readonly prune?: number;
+  readonly yes?: boolean;
+}
+
 export interface PlainFlags {
   readonly json?: boolean;
   readonly debug?: boolean;

@@ -10,6 +10,32 @@ const BACKSPACE = [0x08, 0x7f];
 /** cryptsetup's longest interactive passphrase (lib/utils_crypt.c: DEFAULT_PASSPHRASE_SIZE_MAX). */
 const LONGEST = 512;
 
+/** Asks on the controlling terminal for a yes; null when there is none. stdin and stdout are not touched. */
+export async function askYes(question: string): Promise<boolean | null> {
+  let fd: number;
+  try {
+    fd = openSync("/dev/tty", "r+");
+  } catch {
+    return null;
+  }
+  writeSync(fd, question);
+  const tty = new ReadStream(fd);
+  try {
+    const line = await new Promise<string>((resolve) => {
+      let text = "";
+      tty.setEncoding("utf8");
+      tty.on("data", (chunk: string) => {
+        text += chunk;
+        if (text.includes("\n")) resolve(text);
+      });
+      tty.once("end", () => resolve(text));
+    });
+    return /^y(es)?\s*$/i.test(line.trim());
+  } finally {
+    tty.destroy();
+  }
+}
+
 /**
  * Asks on the controlling terminal without echo, as bytes: a string could not be wiped. Null when there is no terminal.
  * Throws `cancelled` on Ctrl-C. stdin and stdout are not touched, so they may be pipes.

@@ -36,6 +36,8 @@ export function libc(): Ffi {
 }
 
 const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+// EWOULDBLOCK has the same number; fcntl(2) speaks of EAGAIN.
+NAMES.set(constants.errno.EAGAIN, "EAGAIN");
 
 /** `EPERM` for 1; `errno 4242` for what this system has no name for. */
 export function errnoName(errno: number): string {

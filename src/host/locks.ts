@@ -119,6 +119,15 @@ function setLock(fd: number, type: number, offset: number): number | null {
   return call(fd, F_OFD_SETLK, flock(type, offset));
 }
 
+/** Locks a file that is ours alone, until it is closed; false when another open file description has it. */
+export function lockExclusively(fd: number): boolean {
+  const errno = call(fd, F_OFD_SETLK, flock(F_WRLCK, 0));
+  if (errno === null) return true;
+  const name = errnoName(errno);
+  if (name === "EAGAIN" || name === "EACCES") return false;
+  throw systemError("cannot lock", errno);
+}
+
 /** Would an exclusive lock on the byte be refused? Then another open file description has it locked. */
 function lockedByOthers(fd: number, offset: number): boolean {
   const lock = flock(F_WRLCK, offset);

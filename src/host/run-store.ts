@@ -23,10 +23,11 @@ import { maySameSource, type SourceIdentity } from "./source-identity.ts";
  * running: its process may still write. committed: ended as meant. rolled-back: nothing of it is left in the sources.
  * interrupted: the process died; batches that were complete are in the sources and can be undone.
  * undoing: `undo` has begun to write; the next command completes it. undone: the sources are as before the run.
+ * accepted: what it changed stays for good; its undo logs are deleted.
  */
-export type RunStatus = "running" | "committed" | "rolled-back" | "interrupted" | "undoing" | "undone";
+const STATUSES = ["running", "committed", "rolled-back", "interrupted", "undoing", "undone", "accepted"] as const;
 
-const STATUSES: readonly RunStatus[] = ["running", "committed", "rolled-back", "interrupted", "undoing", "undone"];
+export type RunStatus = (typeof STATUSES)[number];
 
 export interface RunSource extends SourceIdentity {
   /** As the user gave it. */
@@ -126,6 +127,15 @@ export function createRun(state: string, run: NewRun, now: Date = new Date()): S
       layer: "runs",
       hint: "choose a folder that can be written to with UNTERBAU_STATE_DIR",
     });
+  }
+}
+
+/** The run as its run.json says now. Throws `io` when it is gone. */
+export function reloadRun(run: StoredRun): StoredRun {
+  try {
+    return { folder: run.folder, record: readRecord(run.folder, run.record.run) };
+  } catch (error) {
+    throw ioError(error, `cannot read run ${run.record.run}`, { layer: "runs" });
   }
 }
 

@@ -8,6 +8,7 @@ import { type CommitResult, commitTogether, openTransaction, type Transaction } 
 import { setModifiedTime } from "./file-times.ts";
 import { openSource } from "./open-source.ts";
 import { createRun, pendingRunsFor, type StoredRun, stateDir, stateDirs, updateRun } from "./run-store.ts";
+import { removeRun } from "./run-upkeep.ts";
 import { type SourceIdentity, sourceIdentity } from "./source-identity.ts";
 
 export interface RunOptions extends OverlayOptions {
@@ -35,8 +36,8 @@ export interface Run extends AsyncDisposable {
   /** Notes volumes with their verdicts, or tools' versions, in run.json. */
   note(change: { volumes?: readonly Json[]; tools?: { readonly [name: string]: string } }): void;
   /**
-   * Ends the run, closes the sources and gives the locks back. The status becomes `committed` when a commit changed something,
-   * else `rolled-back`: nothing of the run is in the sources. Disposal does it too.
+   * Ends the run, closes the sources and gives the locks back. The status becomes `committed` when a commit changed something;
+   * else nothing of the run is in the sources, and nothing of it is kept. Disposal does it too.
    */
   finish(): Promise<void>;
 }
@@ -157,6 +158,9 @@ class OpenRun implements Run {
     });
     // The status is durable before the locks are given back.
     for (const transaction of this.#transactions) await always(() => transaction[Symbol.asyncDispose]());
+    await always(() => {
+      if (this.#stored.record.status === "rolled-back") removeRun(this.#stored);
+    });
     for (const file of this.#files) await always(() => file[Symbol.asyncDispose]());
     if (first) throw first.error;
   }

@@ -7,7 +7,8 @@ import { type UndoImage, undoImage, verifyBatch, writePages } from "../core/undo
 import { setModifiedTime } from "../host/file-times.ts";
 import { openSource } from "../host/open-source.ts";
 import { thisProcess } from "../host/owner.ts";
-import { type StoredRun, updateRun } from "../host/run-store.ts";
+import { reloadRun, type StoredRun, updateRun } from "../host/run-store.ts";
+import { holdRun } from "../host/run-upkeep.ts";
 import { appliedBatches, closeLogs, openLogs, type RunLog } from "./run-logs.ts";
 
 export interface UndoOptions extends OverlayOptions {
@@ -26,6 +27,8 @@ export interface UndoResult {
 export async function completeUndo(run: StoredRun, options: UndoOptions = {}): Promise<UndoResult> {
   const resumed = run.record.status === "undoing";
   const mode = options.force ? "force" : resumed ? "resumed" : "fresh";
+  using _held = holdRun(run);
+  if (reloadRun(run).record.status === "accepted") throw notAnyMore(run);
   const logs = openLogs(run);
   const work: { entry: RunLog; batches: Batch[]; file: FileDevice; image: UndoImage }[] = [];
   const files: FileDevice[] = [];
@@ -59,6 +62,11 @@ export async function completeUndo(run: StoredRun, options: UndoOptions = {}): P
     for (const file of files) await file[Symbol.asyncDispose]();
     closeLogs(logs);
   }
+}
+
+/** The run's changes were accepted, and its undo logs deleted. */
+export function notAnyMore(run: StoredRun): StorageError {
+  return new StorageError("usage", `run ${run.record.run} was accepted: its undo logs are deleted`, { layer: "runs" });
 }
 
 /** The cheap half of "unchanged since": as the last batch left it, or its rollback. */

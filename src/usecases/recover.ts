@@ -7,7 +7,7 @@ import { UndoLogWriter } from "../core/undo-log/writer.ts";
 import { setModifiedTime } from "../host/file-times.ts";
 import { openSource } from "../host/open-source.ts";
 import { isAlive } from "../host/owner.ts";
-import { findRun, pendingRunsFor, type StoredRun, stateDirs, updateRun } from "../host/run-store.ts";
+import { pendingRunsFor, type StoredRun, stateDirs, updateRun } from "../host/run-store.ts";
 import { type SourceIdentity, sourceIdentity } from "../host/source-identity.ts";
 import { completeUndo } from "./complete-undo.ts";
 import { appliedBatches, closeLogs, halfBatch, openLogs, type RunLog } from "./run-logs.ts";
@@ -172,17 +172,4 @@ function changedSince(entry: RunLog, run: StoredRun, offset: number): StorageErr
       hint: `a guest may have run on it: check a copy first; \`unterbau undo --force ${run.record.run}\` writes the old bytes back regardless`,
     },
   );
-}
-
-/**
- * Declares an interrupted run as over without writing anything: whoever has mended the source in another way ends its refusal so.
- * Throws `usage` when its process lives or it is over already.
- */
-export function acceptRun(id: string, options: RecoverOptions = {}): void {
-  const run = findRun(options.stateDirs ?? stateDirs(), id);
-  const { status, owner } = run.record;
-  if ((status !== "running" && status !== "undoing") || isAlive(owner)) {
-    throw new StorageError("usage", `run ${run.record.run} is ${status}`, { layer: "runs" });
-  }
-  updateRun(run, { status: "interrupted", ended: new Date().toISOString() });
 }

@@ -8,7 +8,7 @@ export interface RunDocument {
   /** ISO 8601, UTC. */
   readonly started: string;
   readonly ended: string | null;
-  /** running, committed, rolled-back, interrupted, undoing, undone. */
+  /** running, committed, rolled-back, interrupted, undoing, undone, accepted. */
   readonly status: string;
   /** Absolute paths, symbolic links resolved when the run began. */
   readonly sources: readonly string[];

@@ -1,7 +1,7 @@
 import { StorageError } from "../core/errors.ts";
 import { isAlive } from "../host/owner.ts";
 import { findRun, stateDirs } from "../host/run-store.ts";
-import { completeUndo, type UndoOptions, type UndoResult } from "./complete-undo.ts";
+import { completeUndo, notAnyMore, type UndoOptions, type UndoResult } from "./complete-undo.ts";
 import { recoverRun } from "./recover.ts";
 
 export type { UndoOptions, UndoResult } from "./complete-undo.ts";
@@ -32,6 +32,7 @@ export async function undoRun(id: string, options: UndoOptions = {}): Promise<Un
     if (run.record.status === "rolled-back") return { run: run.record.run, sources: [] };
   }
   const { status } = run.record;
+  if (status === "accepted") throw notAnyMore(run);
   if (status === "undoing" && isAlive(run.record.owner)) {
     throw new StorageError("locked", `run ${run.record.run} is being undone (pid ${run.record.owner.pid})`, {
       layer: "runs",

@@ -9,7 +9,7 @@ import { damage, makeGuest, toLuks1, toQcow2 } from "../helpers/guest.ts";
 
 const ajv = new Ajv({ strict: true, allowUnionTypes: true });
 
-for (const verb of ["inspect", "check", "runs", "undo", "doctor"]) {
+for (const verb of ["inspect", "check", "runs", "undo", "accept", "prune", "doctor"]) {
   ajv.addSchema(JSON.parse(readFileSync(`docs/schemas/${verb}.json`, "utf8")) as object, verb);
 }
 
@@ -40,7 +40,7 @@ describe("documents", () => {
     const disk = join(folder, "guest.qcow2");
     await toQcow2(guest.disks[0]!, disk);
     const json = async (verb: string, args: string[]) => {
-      const r = await unterbau([verb, ...args, "--json"], { env });
+      const r = await unterbau([...(args[0] === "runs" ? [] : [verb]), ...args, "--json"], { env });
       const doc = JSON.parse(r.stdout.toString()) as Record<string, unknown>;
       expect(ajv.validate(verb, doc), `${verb}: ${ajv.errorsText()}`).toBe(true);
       return doc;
@@ -50,6 +50,11 @@ describe("documents", () => {
     const repaired = await json("check", [disk, "--repair"]);
     await json("runs", []);
     await json("undo", [String(repaired.run)]);
+    const again = await json("check", [disk, "--repair"]);
+    const refused = await unterbau(["runs", "--accept", String(again.run)], { env });
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("--yes")]);
+    await json("accept", ["runs", "--accept", String(again.run), "--yes"]);
+    expect(await json("prune", ["runs", "--prune", "0"])).toMatchObject({ removed: [repaired.run, again.run] });
     await json("doctor", []);
   });
 

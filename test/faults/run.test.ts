@@ -2,8 +2,10 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import {
   closeSync,
+  existsSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -18,7 +20,9 @@ import { UndoLogReader } from "../../src/core/undo-log/reader.ts";
 import { UndoLogWriter } from "../../src/core/undo-log/writer.ts";
 import { openRun } from "../../src/host/run.ts";
 import { findRun, listRuns, updateRun } from "../../src/host/run-store.ts";
-import { acceptRun, recoverSource } from "../../src/usecases/recover.ts";
+import { holdRun } from "../../src/host/run-upkeep.ts";
+import { acceptRun, prunableRuns, pruneRuns } from "../../src/usecases/keep-runs.ts";
+import { recoverSource } from "../../src/usecases/recover.ts";
 import { undoRun } from "../../src/usecases/undo.ts";
 
 let directory: string;
@@ -134,7 +138,8 @@ describe("a run and its undo", () => {
     await run.device(0).flush();
     await run.finish();
     expect(sha(disk)).toBe(before);
-    expect(findRun([state], run.id).record.status).toBe("rolled-back");
+    expect(listRuns([state]).runs).toEqual([]);
+    expect(readdirSync(join(state, "runs"))).toEqual([]);
   });
 
   it("excludes a second run and QEMU while it lasts", async () => {
@@ -222,5 +227,52 @@ describe("recovery", () => {
     writeFileSync(join(findRun([state], id).folder, "run.json"), "{");
     const report = await recoverSource([disk], states());
     expect(report?.findings[0]).toMatchObject({ code: "run-unreadable", severity: "warning" });
+  });
+});
+
+describe("runs that are kept or removed", () => {
+  const days = (n: number) => new Date(Date.now() + n * 24 * 60 * 60 * 1000);
+
+  it("accepts a repair: its log is deleted, and it cannot be undone any more", async () => {
+    const id = await change(0);
+    const after = sha(disk);
+    const log = join(findRun([state], id).folder, "undo-0.log");
+    const blocks = statSync(log).blocks * 512;
+    expect(blocks).toBeGreaterThan(5000);
+    expect(acceptRun(id, states())).toMatchObject({ run: id, status: "accepted", freedBytes: blocks });
+    expect(existsSync(log)).toBe(false);
+    expect(findRun([state], id).record.status).toBe("accepted");
+    await expect(undoRun(id, states())).rejects.toThrow(/was accepted/);
+    await expect(undoRun(id, { ...states(), force: true })).rejects.toThrow(/was accepted/);
+    expect(() => acceptRun(id, states())).toThrow(/there is nothing to accept/);
+    expect(sha(disk)).toBe(after);
+  });
+
+  it("does not accept a run that is going on, or that another command works on", async () => {
+    await using run = await openRun({ verb: "test", stateDir: state, sources: [{ path: disk }] });
+    expect(() => acceptRun(run.id, states())).toThrow(/still going on/);
+    await run.finish();
+    const id = await change(0);
+    {
+      using _held = holdRun(findRun([state], id));
+      expect(() => acceptRun(id, states())).toThrow(/another command works on/);
+      await expect(undoRun(id, states())).rejects.toMatchObject({ code: "locked" });
+      expect(pruneRuns(0, states(), days(1)).removed).toEqual([]);
+    }
+    await undoRun(id, states());
+  });
+
+  it("removes runs that ended long enough ago, and none that goes on", async () => {
+    const [first, second] = [await change(0), await change(10_000)];
+    await undoRun(second, states());
+    const state1 = findRun([state], first);
+    expect(prunableRuns(90, states(), days(89))).toEqual([]);
+    expect(prunableRuns(90, states(), days(91)).map((r) => r.run)).toEqual([first, second].sort());
+    await using going = await openRun({ verb: "test", stateDir: state, sources: [{ path: disk }] });
+    const result = pruneRuns(90, states(), days(91));
+    expect([...result.removed].sort()).toEqual([first, second].sort());
+    expect(result.freedBytes).toBeGreaterThan(5000);
+    expect(existsSync(state1.folder)).toBe(false);
+    expect(readdirSync(join(state, "runs"))).toEqual([going.id]);
   });
 });

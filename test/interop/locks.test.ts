@@ -101,6 +101,23 @@ describe("locks as QEMU has them", () => {
     held.release();
   });
 
+  it("is refused, not failed, where somebody holds the whole file exclusively", async () => {
+    const hold =
+      "import fcntl,sys; f=open(sys.argv[1],'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()";
+    const child = spawn("python3", ["-c", hold, image], { stdio: ["pipe", "pipe", "inherit"] });
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    try {
+      await new Promise((resolve) => child.stdout.once("data", resolve));
+      for (const mode of ["read", "write"] as const) {
+        expect(refusal(mode)).toMatchObject({ code: "locked", message: expect.stringContaining(`pid ${child.pid}`) });
+      }
+    } finally {
+      child.stdin.end();
+      await ended;
+    }
+    expect(refusal("write")).toBeNull();
+  });
+
   it("allows several readers, one writer, and no reader beside a writer", () => {
     const a = lock("read");
     const b = lock("read");
