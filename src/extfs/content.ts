@@ -9,9 +9,6 @@ import { indirectAt } from "./indirect.ts";
 import { type ExtInode, I_BLOCK_SIZE, InodeFlag } from "./inode.ts";
 import { inlineRest } from "./xattr.ts";
 
-/** Most bytes of one segment of a mapping. */
-const LONGEST = 64 * 1024 * 1024;
-
 /** Throws `unsupported` for an inode whose content is ciphertext. */
 export function refuseEncrypted(inode: ExtInode): void {
   if (!(inode.flags & InodeFlag.ENCRYPT)) return;
@@ -52,7 +49,7 @@ export function contentOf(blocks: ExtBlocks, inode: ExtInode): BlockDevice {
           const logical = Math.floor(at / blockSize);
           const run = await runAt(logical);
           const inRun = at - run.logical * blockSize;
-          const part = Math.min(end - at, run.count * blockSize - inRun, LONGEST);
+          const part = Math.min(end - at, run.count * blockSize - inRun);
           if (run.physical === null) yield { offset: at, length: part, kind: run.allocated ? "zero" : "hole" };
           else {
             const place = run.physical * blockSize + inRun;

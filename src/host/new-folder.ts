@@ -1,4 +1,4 @@
-import { closeSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, writeSync } from "node:fs";
 import { ioError, StorageError } from "../core/errors.ts";
 import { errnoName, libc, type NativeFunction, systemError } from "./ffi.ts";
 
@@ -62,7 +62,15 @@ function failed(what: string): StorageError {
     return new StorageError("usage", `${what}: something of that name is there already`, {
       hint: "nothing is overwritten: name a place that is not there yet",
     });
-  return systemError(what, errno);
+  return hostError(what, errno);
+}
+
+/** What this host or its file system does not take in one entry; everything else concerns all of them. */
+const REFUSED = ["EILSEQ", "EINVAL", "ENAMETOOLONG", "EFBIG", "EOVERFLOW", "EPERM", "EOPNOTSUPP"];
+
+function hostError(what: string, errno: number): StorageError {
+  if (!REFUSED.includes(errnoName(errno))) return systemError(what, errno);
+  return new StorageError("unsupported", `${what}: the host refuses it (${errnoName(errno)})`);
 }
 
 /**
@@ -125,13 +133,13 @@ export class NewFolder implements Disposable {
   /** The entry itself, also when it is a symbolic link. */
   setOwner(name: Uint8Array, uid: number, gid: number): void {
     if (Number(call("fchownat")(this.fd, entryName(name), uid, gid, AT_SYMLINK_NOFOLLOW)) !== 0)
-      throw systemError("cannot set the owner", libc().errno());
+      throw hostError("cannot set the owner", libc().errno());
   }
 
   /** Not for symbolic links, which have no mode: whoever calls this has made the entry and knows what it is. */
   setMode(name: Uint8Array, mode: number): void {
     if (Number(call("fchmodat")(this.fd, entryName(name), mode, 0)) !== 0)
-      throw systemError("cannot set the mode", libc().errno());
+      throw hostError("cannot set the mode", libc().errno());
   }
 
   /** Access and modification time of the entry itself. */
@@ -144,7 +152,7 @@ export class NewFolder implements Disposable {
       dv.setBigInt64(i * 16 + 8, BigInt(time.nanoseconds), true);
     }
     if (Number(call("utimensat")(this.fd, entryName(name), times, AT_SYMLINK_NOFOLLOW)) !== 0)
-      throw systemError("cannot set the times", libc().errno());
+      throw hostError("cannot set the times", libc().errno());
   }
 }
 
@@ -166,5 +174,17 @@ export function writeAll(fd: number, bytes: Uint8Array, offset: number): void {
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
   } catch (error) {
     throw ioError(error, "cannot write to the destination");
+  }
+}
+
+/** Sets the size of a new file; what was not written is a hole. Throws `unsupported` for a size that the host's file system cannot hold. */
+export function setSize(fd: number, size: number): void {
+  try {
+    ftruncateSync(fd, size);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== undefined && REFUSED.includes(code))
+      throw new StorageError("unsupported", `the destination takes no file of ${size} bytes (${code})`);
+    throw ioError(error, "cannot set the size of the copy");
   }
 }

@@ -1,11 +1,11 @@
-import { closeSync, ftruncateSync, statSync } from "node:fs";
+import { closeSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { readBytes } from "../core/device.ts";
-import { ioError, StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
 import { withinLimit } from "../core/numbers.ts";
 import type { ExtInode, ExtVolume, FileType } from "../extfs/volume.ts";
-import { NewFolder, setAttribute, writeAll } from "../host/new-folder.ts";
+import { NewFolder, setAttribute, setSize, writeAll } from "../host/new-folder.ts";
 import type { CopyDocument, ProblemDocument } from "./documents.ts";
 import { boundedExtents, type FilesOptions, withFiles } from "./file-tree.ts";
 import { joined, problem, seenAgain } from "./list-files.ts";
@@ -239,12 +239,4 @@ class Copy {
 
 function skipped(why: string): StorageError {
   return new StorageError("unsupported", why);
-}
-
-function setSize(fd: number, size: number): void {
-  try {
-    ftruncateSync(fd, size);
-  } catch (error) {
-    throw ioError(error, "cannot set the size of the copy");
-  }
 }
