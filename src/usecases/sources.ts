@@ -15,6 +15,7 @@ import { openStack, type Stack, type StackSource } from "../stack/resolver.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Volume } from "../stack/tree.ts";
 import { recoverSource } from "./recover.ts";
+import { isNbd, refuseForeignNames } from "./source-names.ts";
 
 /** How the user named and qualified the sources. */
 export interface SourceOptions {
@@ -46,20 +47,6 @@ export interface OpenedStack extends AsyncDisposable {
 
 export interface WritableStack extends OpenedStack {
   readonly run: Run;
-}
-
-function isNbd(source: string): boolean {
-  return source.startsWith("nbd+unix:");
-}
-
-function refuseGuestNames(sources: readonly string[]): void {
-  const vm = sources.find((s) => s.startsWith("vm:"));
-  if (vm === undefined) return;
-  throw new StorageError("unsupported", `${vm}: guests by name are not supported yet`, {
-    layer: "libvirt",
-    feature: "vm:",
-    hint: "name the guest's image files or block devices; virsh domblklist GUEST shows them",
-  });
 }
 
 /** One disk under two names would show every volume of it twice, as a clone does. */
@@ -128,7 +115,7 @@ function localSource(name: string, device: FileDevice, format: "raw" | ImageForm
 
 /** Opens sources for reading and the stack over them. A run that crashed on one of them is rolled back first. */
 export async function openForInspection(options: SourceOptions): Promise<OpenedStack> {
-  refuseGuestNames(options.sources);
+  refuseForeignNames(options.sources);
   refuseTwice(options.sources);
   await recover(options);
   await using cleanup = new Cleanup();
@@ -159,7 +146,7 @@ export async function openForWriting(
   verb: string,
   tools?: { readonly [name: string]: string },
 ): Promise<WritableStack> {
-  refuseGuestNames(options.sources);
+  refuseForeignNames(options.sources);
   refuseInside(options);
   const nbd = options.sources.find(isNbd);
   if (nbd !== undefined) {
