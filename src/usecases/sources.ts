@@ -252,7 +252,8 @@ function owning(cleanup: Cleanup): AsyncDisposable {
 export function readableVolume(stack: Stack, selector: string): Volume & { readonly device: BlockDevice } {
   const volume = findVolume(stack.tree, selector);
   if (volume.device === null || !volume.readable) {
-    const locked = volume.kind === "locked";
+    // What is refused by name is "locked" as well, but no key opens it.
+    const locked = volume.kind === "locked" && volume.node.details.lockCode !== "unsupported";
     throw new StorageError(
       locked ? "key" : "unsupported",
       `${volume.selector} cannot be read: ${volume.reason ?? "it has no content"}`,
