@@ -64,8 +64,11 @@ function make({ geometry, legs }: Case, missing: readonly number[] = [], content
   return { device, bytes, devices };
 }
 
-const pattern = (length: number, seed: number) =>
-  Uint8Array.from({ length }, (_, i) => (i * 31 + (i >>> 8) * 7 + (i >>> 12) * 13 + seed) & 0xff);
+function pattern(length: number, seed: number): Uint8Array {
+  const out = new Uint8Array(length);
+  for (let i = 0; i < length; i++) out[i] = i * 31 + (i >>> 8) * 7 + (i >>> 12) * 13 + seed;
+  return out;
+}
 
 const codeOf = async (work: Promise<unknown>) =>
   work.then(

@@ -59,16 +59,16 @@ describe("arrays that Linux made", () => {
       const array = await arrayOf(await openSet(mdDevices(members), true));
       const content = await readBytes(array, 0, array.size);
       // Pieces that are no multiple of anything, so that rows are written in part; overwritten first, so that the bytes do change.
-      for (let at = 0; at < array.size; at += 23_456) {
-        const piece = content.subarray(at, Math.min(array.size, at + 23_456));
+      for (let at = 0; at < array.size; at += 61_456) {
+        const piece = content.subarray(at, Math.min(array.size, at + 61_456));
         await array.write(
           piece.map((byte) => byte ^ 0x5a),
           at,
         );
       }
       expect(members.some((bytes, i) => Buffer.compare(bytes, before[i]!) !== 0)).toBe(true);
-      for (let at = 0; at < array.size; at += 11_000)
-        await array.write(content.subarray(at, Math.min(array.size, at + 11_000)), at);
+      for (let at = 0; at < array.size; at += 31_000)
+        await array.write(content.subarray(at, Math.min(array.size, at + 31_000)), at);
       for (const [i, bytes] of members.entries()) expect(Buffer.compare(bytes, before[i]!), `member ${i}`).toBe(0);
     },
   );
@@ -171,6 +171,23 @@ describe("superblocks that must not be believed", () => {
         else await readBytes(array as BlockDevice, 0, Math.min(65536, (array as BlockDevice).size));
       }
     }
+  });
+
+  it("an old superblock of the last partition of a GPT is not the disk's", async () => {
+    const member = mdMembers("raid1-090")[0]!;
+    const disk = new Uint8Array(1024 * 1024 + member.length);
+    disk.set(member, 1024 * 1024);
+    disk.set([0x55, 0xaa], 510);
+    disk[446 + 4] = 0xee;
+    // UEFI 2.10, 5.3.2 and 5.3.3: PartitionEntryLBA, SizeOfPartitionEntry; StartingLBA and EndingLBA of the first entry.
+    disk.set(Buffer.from("EFI PART"), 512);
+    const dv = new DataView(disk.buffer);
+    dv.setBigUint64(512 + 72, 2n, true);
+    dv.setUint32(512 + 84, 128, true);
+    expect((await probeDevice(mdDriver, memoryDevice(disk)))?.setId).toMatch(/^md:/);
+    dv.setBigUint64(1024 + 32, 2048n, true);
+    dv.setBigUint64(1024 + 40, BigInt(disk.length / 512 - 1), true);
+    expect(await probeDevice(mdDriver, memoryDevice(disk))).toBeNull();
   });
 
   it("an old superblock of the last partition is not the disk's", async () => {
