@@ -147,22 +147,3 @@ function attempt<T>(read: () => T): T | null {
     return null;
   }
 }
-
-/** The loop devices of this host that have `path` as their file: the host itself may write it through them. */
-export function loopDevicesOn(path: string): string[] {
-  const real = realpathSync(path);
-  return (attempt(() => readdirSync("/sys/block")) ?? [])
-    .filter((name) => name.startsWith("loop"))
-    .filter((name) => attempt(() => readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").trimEnd()) === real)
-    .map((name) => `/dev/${name}`);
-}
-
-/** Throws `locked` when a loop device of this host has the file: it caches and writes it past us. */
-export function refuseFileUnderLoop(path: string): void {
-  const [loop] = loopDevicesOn(path);
-  if (loop === undefined) return;
-  throw new StorageError("locked", `${path} is in use by this host: it is attached to ${loop}`, {
-    layer: "file",
-    hint: `end its use, then detach it with losetup --detach ${loop}`,
-  });
-}

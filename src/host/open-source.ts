@@ -1,7 +1,9 @@
+import { closeSync, constants, openSync } from "node:fs";
 import { type FileDevice, openFileDevice } from "../core/file-device.ts";
-import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse, refuseFileUnderLoop } from "./block-device.ts";
+import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse } from "./block-device.ts";
 import { systemHoles } from "./holes.ts";
 import { type LockMode, lockSource, type SourceLock } from "./locks.ts";
+import { fileUnderLoop, refuseFileUnderLoop, refuseLoopsInUse } from "./loop-device.ts";
 import type { SourceIdentity } from "./source-identity.ts";
 
 export interface OpenedSource {
@@ -11,7 +13,7 @@ export interface OpenedSource {
 
 /**
  * Opens an image or block device under the lock that goes with the mode. For writing: not while the host itself uses it, and block
- * devices with O_EXCL. Closing the file gives the lock back.
+ * devices with O_EXCL. The file under a loop device is locked as well: a guest may run on it. Closing the file gives the locks back.
  */
 export async function openSource(identity: SourceIdentity, mode: LockMode): Promise<OpenedSource> {
   const path = identity.realpath;
@@ -20,6 +22,8 @@ export async function openSource(identity: SourceIdentity, mode: LockMode): Prom
     if (block) refuseBlockDeviceInUse(path);
     else refuseFileUnderLoop(path);
   }
+  const under = block ? fileUnderLoop(path) : path;
+  if (under !== null) refuseLoopsInUse(under);
   const file = openFileDevice(path, {
     writable: mode === "write",
     holes: systemHoles(),
@@ -27,9 +31,33 @@ export async function openSource(identity: SourceIdentity, mode: LockMode): Prom
     ...(block ? { size: blockDeviceSize(path), sectorSize: blockDeviceSectorSize(path) } : {}),
   });
   try {
+    if (block && under !== null) lockUnder(file, under, mode);
     return { file, lock: lockSource(file.fd, path, mode) };
   } catch (error) {
     await file[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Locks the file under a loop device until the device is closed. */
+function lockUnder(device: FileDevice, path: string, mode: LockMode): void {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    lockSource(fd, path, mode);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  const close = device[Symbol.asyncDispose].bind(device);
+  let open = true;
+  Object.assign(device, {
+    async [Symbol.asyncDispose]() {
+      try {
+        await close();
+      } finally {
+        if (open) closeSync(fd);
+        open = false;
+      }
+    },
+  });
 }

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,10 +8,12 @@ import {
   blockDeviceInUse,
   blockDeviceSectorSize,
   blockDeviceSize,
-  loopDevicesOn,
   stableDeviceId,
 } from "../../src/host/block-device.ts";
+import { fileUnderLoop, loopDevicesOn } from "../../src/host/loop-device.ts";
+import { openSource } from "../../src/host/open-source.ts";
 import { openRun } from "../../src/host/run.ts";
+import { sourceIdentity } from "../../src/host/source-identity.ts";
 import { undoRun } from "../../src/usecases/undo.ts";
 
 const run = (program: string, ...args: string[]) => execFileSync(program, args, { encoding: "utf8" }).trim();
@@ -88,5 +90,63 @@ describe("block devices", () => {
       run("umount", mount);
     }
     expect(blockDeviceInUse(loop)).toBeNull();
+  });
+});
+
+describe("the file under a loop device", () => {
+  const open = async (path: string, mode: "read" | "write") => {
+    const { file } = await openSource(sourceIdentity(path), mode);
+    await file[Symbol.asyncDispose]();
+  };
+
+  it("makes it refused while the host has the file mounted through another one", async () => {
+    run("mkfs.ext4", "-q", loop);
+    const mount = join(directory, "mounted");
+    run("mkdir", mount);
+    expect(fileUnderLoop(loop)).toBe(disk);
+    const other = run("losetup", "--find", "--show", disk);
+    run("mount", other, mount);
+    try {
+      const refusal = { code: "locked", message: expect.stringContaining(`mounted on ${mount}`) };
+      for (const mode of ["read", "write"] as const) await expect(open(loop, mode)).rejects.toMatchObject(refusal);
+      await expect(open(disk, "read")).rejects.toMatchObject(refusal);
+    } finally {
+      run("umount", mount);
+      run("losetup", "--detach", other);
+    }
+    // Read-only from end to end: nothing changes under a reader.
+    const still = run("losetup", "--read-only", "--find", "--show", disk);
+    run("mount", "-o", "ro,noload", still, mount);
+    try {
+      await open(loop, "read");
+      await open(disk, "read");
+    } finally {
+      run("umount", mount);
+      run("losetup", "--detach", still);
+    }
+    await open(loop, "write");
+  });
+
+  it("makes it refused while QEMU has the file, and keeps QEMU out while it is open", async () => {
+    const qemu = spawn("qemu-io", ["-f", "raw", disk], { stdio: ["pipe", "pipe", "inherit"] });
+    const ended = new Promise((resolve) => qemu.once("close", resolve));
+    try {
+      qemu.stdin.write("length\n");
+      await new Promise((resolve) => qemu.stdout.once("data", resolve));
+      for (const mode of ["read", "write"] as const) {
+        await expect(open(loop, mode)).rejects.toMatchObject({
+          code: "locked",
+          message: expect.stringContaining(`qemu-io (pid ${qemu.pid}`),
+        });
+      }
+    } finally {
+      qemu.stdin.end();
+      await ended;
+    }
+    const { file } = await openSource(sourceIdentity(loop), "write");
+    const write = () => run("qemu-io", "-f", "raw", "-c", "write 0 512", disk);
+    expect(write).toThrow();
+    await file[Symbol.asyncDispose]();
+    write();
   });
 });
