@@ -19,6 +19,8 @@ export interface Limits {
   readonly vmdkGrainBytes: number;
   /** VHDX log; Hyper-V and QEMU make 1 MiB. Replaying costs several times as much memory. */
   readonly vhdxLogBytes: number;
+  /** Memory for counting the references of a qcow2 image that is marked dirty: 4 bytes a cluster, and the L1 tables of its snapshots. */
+  readonly qcow2RebuildBytes: number;
   /** Images in one backing chain. */
   readonly backingDepth: number;
   /** Layers inside layers, counted from the source. */
@@ -57,11 +59,12 @@ export const DEFAULT_LIMITS: Limits = {
   qcow2L1Bytes: 32 * 1024 * 1024,
   qcow2RefcountTableBytes: 8 * 1024 * 1024,
   qcow2Snapshots: 65536,
+  qcow2RebuildBytes: 512 * 1024 * 1024,
   vmdkDescriptorBytes: 1024 * 1024,
   vmdkExtents: 4096,
   vmdkDirectoryBytes: 4 * 1024 * 1024,
   vmdkGrainBytes: 16 * 1024 * 1024,
-  vhdxLogBytes: 8 * 1024 * 1024,
+  vhdxLogBytes: 2 * 1024 * 1024,
   backingDepth: 200,
   nestingDepth: 16,
   nodes: 10_000,

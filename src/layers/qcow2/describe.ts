@@ -65,7 +65,7 @@ export function headerFindings(h: Header, ext: feature.Extensions): Finding[] {
       severity: "warning",
       code: "qcow2-dirty",
       message:
-        "the image is marked dirty: it was not closed and its refcounts may be wrong; it is opened for reading only",
+        "the image is marked dirty: it was not closed and its refcounts may be wrong; they are counted anew before the first write",
       layer: "qcow2",
       offset: 72,
     });

@@ -177,18 +177,18 @@ describe("qcow2 headers that lie", () => {
     expect(layer.children[0]!.unavailable).toMatch(/does not name its data file/);
   });
 
-  it.each<[string, bigint, string]>([
-    ["dirty", 1n, "dirty bit"],
-    ["corrupt", 2n, "corrupt bit"],
-  ])("reads an image marked %s and refuses to write it", async (name, bit, feature) => {
-    const bytes = image((dv) => dv.setBigUint64(72, bit));
-    const layer = await open(bytes);
-    expect(layer.info.findings.map((f) => f.code)).toEqual([`qcow2-${name}`]);
-    const first = new Uint8Array(4);
-    await (await layer.children[0]!.open()).read(first, 0);
-    expect(first[0]).toBe(0x11);
-    await expect(disk(bytes, true)).rejects.toMatchObject({ code: "unsupported", feature, hint: /qemu-img check/ });
-  });
+  it.each<[string, bigint, string]>([["corrupt", 2n, "corrupt bit"]])(
+    "reads an image marked %s and refuses to write it",
+    async (name, bit, feature) => {
+      const bytes = image((dv) => dv.setBigUint64(72, bit));
+      const layer = await open(bytes);
+      expect(layer.info.findings.map((f) => f.code)).toEqual([`qcow2-${name}`]);
+      const first = new Uint8Array(4);
+      await (await layer.children[0]!.open()).read(first, 0);
+      expect(first[0]).toBe(0x11);
+      await expect(disk(bytes, true)).rejects.toMatchObject({ code: "unsupported", feature, hint: /qemu-img check/ });
+    },
+  );
 
   it("goes on without a damaged snapshot table, but not for writing", async () => {
     const bytes = image((dv) => {

@@ -5,12 +5,13 @@ import type { Limits } from "../../core/limits.ts";
 import { RwLock } from "../../core/rw-lock.ts";
 import { Container } from "./container.ts";
 import { GuestData } from "./data.ts";
-import { RAW_DATA_FILE } from "./features.ts";
+import { DIRTY, RAW_DATA_FILE } from "./features.ts";
 import { type Geometry, geometryOf } from "./geometry.ts";
 import type { Header } from "./header.ts";
 import { Layout } from "./layout.ts";
 import { ClusterMap } from "./mapping.ts";
 import { Reader } from "./reader.ts";
+import { rebuildRefcounts } from "./rebuild.ts";
 import { Refcounts, TABLE_AREA } from "./refcounts.ts";
 import type { Snapshot, SnapshotTable } from "./snapshots.ts";
 import { Writer } from "./writer.ts";
@@ -181,8 +182,12 @@ export class Qcow2Image {
   }
 
   async #startWriting(): Promise<Writer> {
-    const { header, limits, backing } = this.#parts;
+    const { limits, backing } = this.#parts;
     const { clusterSize } = this.geometry;
+    const rawDataFile = this.#data.external && (this.#parts.header.autoclear & RAW_DATA_FILE) !== 0n;
+    const kept = rawDataFile ? RAW_DATA_FILE : 0n;
+    if (this.#parts.header.autoclear !== kept) await this.#setAutoclear(kept);
+    const header = await this.#clean();
     const refcounts = await Refcounts.open({
       container: this.#container,
       geometry: this.geometry,
@@ -201,9 +206,6 @@ export class Qcow2Image {
         });
       }
     }
-    const rawDataFile = this.#data.external && (header.autoclear & RAW_DATA_FILE) !== 0n;
-    const kept = rawDataFile ? RAW_DATA_FILE : 0n;
-    if (header.autoclear !== kept) await this.#setAutoclear(kept);
     return new Writer({
       container: this.#container,
       geometry: this.geometry,
@@ -215,6 +217,17 @@ export class Qcow2Image {
       hasBacking: backing !== null,
       rawDataFile,
     });
+  }
+
+  /** The header, after the refcounts of a dirty image were made right. */
+  async #clean(): Promise<Header> {
+    const { header, snapshots, encryption = null, limits } = this.#parts;
+    if ((header.incompatible & DIRTY) === 0n) return header;
+    const { geometry } = this;
+    const container = this.#container;
+    const clean = await rebuildRefcounts({ container, geometry, header, snapshots, encryption, limits });
+    await this.#map.reload();
+    return clean;
   }
 
   /** Whoever writes without knowing an autoclear feature clears its bit first ("Header", bytes 88-95). */

@@ -84,6 +84,13 @@ export class ClusterMap {
     return this.#dirtyL1.size > 0;
   }
 
+  /** Reads the tables anew after they were changed on disk; nothing of them may be dirty. */
+  async reload(): Promise<void> {
+    const there = new Uint8Array(this.#l1.buffer, this.#l1.byteOffset, this.#l1.byteLength);
+    there.set(await this.#container.readTable(this.#l1Offset, there.length, "the L1 table"));
+    this.l2.clear();
+  }
+
   /** Checked L1 entry; offset 0: no table. */
   table(l1Index: number): TableEntry {
     const at = this.#l1Offset + l1Index * 8;

@@ -9,7 +9,7 @@ import { type RefcountCodec, refcountCodec } from "./refcount-width.ts";
 import { type Slice, SliceCache } from "./slice-cache.ts";
 
 /** Offset of refcount_table_offset and refcount_table_clusters, which lie side by side in the header. */
-const TABLE_FIELDS_AT = 48;
+export const TABLE_FIELDS_AT = 48;
 /** A full refcount table is replaced by one half as large again, as QEMU does. */
 const TABLE_GROWTH = 1.5;
 /** Name of the refcount table's area in the layout. */

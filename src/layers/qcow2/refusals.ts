@@ -1,6 +1,6 @@
 import { StorageError } from "../../core/errors.ts";
 import { knowsCompression } from "./expand.ts";
-import { CORRUPT, DATA_FILE, DIRTY, type Extensions, refusedFeatures } from "./features.ts";
+import { CORRUPT, DATA_FILE, type Extensions, refusedFeatures } from "./features.ts";
 import type { Header } from "./header.ts";
 import type { SnapshotTable } from "./snapshots.ts";
 
@@ -29,8 +29,6 @@ export function writeRefusal(header: Header, snapshots: SnapshotTable | null): S
     new StorageError("unsupported", message, { layer: "qcow2", offset: 72, feature, hint: REPAIR_HINT });
   if ((header.incompatible & CORRUPT) !== 0n)
     return refuse("corrupt bit", "the image is marked corrupt: it is not written to");
-  if ((header.incompatible & DIRTY) !== 0n)
-    return refuse("dirty bit", "the image is marked dirty: it is not written to");
   if (snapshots === null)
     return new StorageError("corrupt", "the snapshot table is damaged: the image is not written to", {
       layer: "qcow2",

@@ -95,6 +95,13 @@ export class SliceCache {
     }
   }
 
+  /** Forgets all slices. */
+  clear(): void {
+    this.#slices.clear();
+    this.#dirty.clear();
+    this.#latest = null;
+  }
+
   #touch(slice: Slice): void {
     this.#slices.delete(slice.at);
     this.#slices.set(slice.at, slice);
