@@ -19,6 +19,7 @@ export interface BlockKind {
 /** dm-btree-spine.c, dm-space-map-common.c, dm-array.c, dm-thin-metadata.c, dm-cache-metadata.c. */
 export const KINDS = {
   node: { name: "btree node", salt: 121107, blocknrAt: 8 },
+  index: { name: "space map index", salt: 160478, blocknrAt: 8 },
   bitmap: { name: "space map bitmap", salt: 240779, blocknrAt: 8 },
   array: { name: "array block", salt: 595846735, blocknrAt: 16 },
   thinSuperblock: { name: "thin pool superblock", salt: 160774, blocknrAt: 8 },

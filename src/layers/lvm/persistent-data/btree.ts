@@ -22,6 +22,8 @@ export interface Leaf {
   readonly keys: Float64Array;
   readonly values: DataView;
   readonly valueSize: number;
+  /** Blocks from the root to the leaf. */
+  readonly path: readonly number[];
   /** No key of the tree lies between the leaf's last one and this one; infinity after the last leaf. */
   readonly end: number;
 }
@@ -39,16 +41,18 @@ export class Btree {
   }
 
   async leaf(key: number): Promise<Leaf> {
+    const path: number[] = [];
     let block = this.#root;
     let low = 0;
     let end = Number.POSITIVE_INFINITY;
     for (let depth = 0; depth < MAX_DEPTH; depth++) {
       const node = await this.#node(block);
+      path.push(block);
       const { keys } = node;
       if (keys.length > 0 && (keys[0]! < low || keys[keys.length - 1]! >= end)) {
         throw this.#blocks.corrupt(`btree node ${block} has keys that its parent does not know`, block);
       }
-      if (node.leaf) return { keys, values: node.values, valueSize: node.valueSize, end };
+      if (node.leaf) return { keys, values: node.values, valueSize: node.valueSize, path, end };
       if (keys.length === 0) throw this.#blocks.corrupt(`btree node ${block} has no children`, block);
       // A key before the first one is in no leaf; the first leaf is the one that says so.
       const index = Math.max(0, upperBound(keys, key) - 1);

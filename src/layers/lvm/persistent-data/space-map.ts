@@ -1,12 +1,15 @@
-import { struct } from "../../../bytes/struct.ts";
+import { struct, view } from "../../../bytes/struct.ts";
 import { safeNumber } from "../../../core/numbers.ts";
 import { KINDS, METADATA_BLOCK, type MetadataBlocks } from "./blocks.ts";
 import { Btree } from "./btree.ts";
 
-/** struct disk_bitmap_header: checksum, unused, block. */
+/** struct disk_bitmap_header and disk_metadata_index: checksum, unused, block. */
 const HEADER = 16;
 /** Two bits for each block (dm-space-map-common.h: ENTRIES_PER_BYTE). */
 const PER_BITMAP = (METADATA_BLOCK - HEADER) * 4;
+/** struct disk_index_entry: block, free entries, first that may be free; and how many one block lists (MAX_METADATA_BITMAPS). */
+const INDEX_ENTRY = 16;
+const INDEX_ENTRIES = 255;
 /** More than 2 references: the number is in a tree of its own. */
 const MANY = 3;
 
@@ -17,27 +20,32 @@ const ROOT = struct("disk_sm_root", "little", {
   countRoot: { at: 24, type: "u64" },
 });
 
-/** How often each block is referred to (drivers/md/persistent-data/dm-space-map-disk.c). */
+/** Index of a bitmap → the block that it lies in; null: there is none. */
+type FindBitmap = (index: number) => Promise<bigint | null>;
+
+/** How often each block is referred to (drivers/md/persistent-data/dm-space-map-common.c). */
 export class SpaceMap {
   /** Blocks that it knows; those beyond have come later and are free. */
   readonly size: number;
   readonly #blocks: MetadataBlocks;
-  readonly #bitmaps: Btree;
+  readonly #findBitmap: FindBitmap;
   readonly #counts: Btree;
 
-  constructor(blocks: MetadataBlocks, root: Uint8Array) {
+  /** `kind`: the space map of data blocks has a tree of bitmaps, that of the metadata itself one block that lists them. */
+  constructor(blocks: MetadataBlocks, root: Uint8Array, kind: "data" | "metadata") {
     const { blocks: size, bitmapRoot, countRoot } = ROOT.decode(root);
     this.size = safeNumber(size, "the number of blocks in a space map", "lvm");
     this.#blocks = blocks;
-    this.#bitmaps = new Btree(blocks, safeNumber(bitmapRoot, "the root of a space map", "lvm"), 16);
+    const bitmaps = safeNumber(bitmapRoot, "the root of a space map", "lvm");
+    this.#findBitmap = kind === "data" ? inTree(blocks, bitmaps) : inIndex(blocks, bitmaps);
     this.#counts = new Btree(blocks, safeNumber(countRoot, "the root of a space map", "lvm"), 4);
   }
 
   async references(block: number): Promise<number> {
     if (block >= this.size) return 0;
-    const entry = await this.#bitmaps.find(Math.floor(block / PER_BITMAP));
-    if (!entry) throw this.#blocks.corrupt(`the space map does not cover block ${block}`, null);
-    const bitmap = safeNumber(entry.getBigUint64(0, true), "the place of a space map bitmap", "lvm");
+    const place = await this.#findBitmap(Math.floor(block / PER_BITMAP));
+    if (place === null) throw this.#blocks.corrupt(`the space map does not cover block ${block}`, null);
+    const bitmap = safeNumber(place, "the place of a space map bitmap", "lvm");
     const bytes = await this.#blocks.get(KINDS.bitmap, bitmap, (b) => b);
     const index = block % PER_BITMAP;
     const pair = Math.floor(bytes[HEADER + Math.floor(index / 4)]! / 4 ** (index % 4)) % 4;
@@ -48,4 +56,17 @@ export class SpaceMap {
     if (!exact) throw this.#blocks.corrupt(`the space map has no count for block ${block}`, null);
     return exact.getUint32(0, true);
   }
+}
+
+function inTree(blocks: MetadataBlocks, root: number): FindBitmap {
+  const tree = new Btree(blocks, root, INDEX_ENTRY);
+  return async (index) => (await tree.find(index))?.getBigUint64(0, true) ?? null;
+}
+
+function inIndex(blocks: MetadataBlocks, block: number): FindBitmap {
+  return async (index) => {
+    if (index >= INDEX_ENTRIES) return null;
+    const dv = await blocks.get(KINDS.index, block, view);
+    return dv.getBigUint64(HEADER + index * INDEX_ENTRY, true);
+  };
 }

@@ -21,6 +21,7 @@ const SUPERBLOCK = struct("thin_disk_superblock", "little", {
   version: { at: 40, type: "u32" },
   transaction: { at: 48, type: "u64", ref: "trans_id" },
   dataSpaceMap: { at: 64, type: "bytes", length: 128, ref: "data_space_map_root" },
+  metadataSpaceMap: { at: 192, type: "bytes", length: 128, ref: "metadata_space_map_root" },
   mappingRoot: { at: 320, type: "u64", ref: "data_mapping_root" },
   detailsRoot: { at: 328, type: "u64", ref: "device_details_root" },
   blockSize: { at: 336, type: "u32", ref: "data_block_size, sectors" },
@@ -34,6 +35,8 @@ const SUPERBLOCK = struct("thin_disk_superblock", "little", {
 export interface ThinDevice {
   /** Virtual block → data block and time, 8 bytes. */
   readonly mappings: Btree;
+  /** Whether no other device's tree leads to the mapping of a virtual block: no node on the way to it is shared. */
+  isOwnPath(block: number): Promise<boolean>;
   /** The pool's time when the device was last snapshotted: blocks that are older may be shared. */
   readonly snapshotTime: number;
 }
@@ -82,11 +85,12 @@ export async function openThinPool(
   checkTransaction(segment, s.transaction, refuse);
   const { findings, readOnly } = judge(name, s.flags, s.compatReadOnly);
   const mappings = new Btree(blocks, safeNumber(s.mappingRoot, "the root of the mappings", "lvm"), 8);
+  const metadataReferences = new SpaceMap(blocks, s.metadataSpaceMap, "metadata");
   const details = new Btree(blocks, safeNumber(s.detailsRoot, "the root of the device details", "lvm"), 24);
   return {
     blockSize,
     data,
-    dataReferences: new SpaceMap(blocks, s.dataSpaceMap),
+    dataReferences: new SpaceMap(blocks, s.dataSpaceMap, "data"),
     findings,
     readOnly,
     async device(id) {
@@ -100,13 +104,21 @@ export async function openThinPool(
       }
       const root = await mappings.find(id);
       if (!root) throw blocks.corrupt(`device ${id} has details, but no mappings`, null);
+      const own = new Btree(
+        blocks,
+        safeNumber(root.getBigUint64(0, true), "the root of a device's mappings", "lvm"),
+        8,
+      );
       return {
-        mappings: new Btree(
-          blocks,
-          safeNumber(root.getBigUint64(0, true), "the root of a device's mappings", "lvm"),
-          8,
-        ),
+        mappings: own,
         snapshotTime: detail.getUint32(20, true),
+        async isOwnPath(block) {
+          // The tree of devices above may be shared with a snapshot of the metadata, which keeps no data as it was.
+          for (const node of (await own.leaf(block)).path) {
+            if ((await metadataReferences.references(node)) !== 1) return false;
+          }
+          return true;
+        },
       };
     },
     corrupt: (message) => blocks.corrupt(message, null),

@@ -30,7 +30,8 @@ interface MappedRun {
 
 /**
  * A thin volume. Writes go to blocks that are provisioned and that no snapshot shares; everything else would need a new block and is
- * refused before anything of the request is written.
+ * refused before anything of the request is written. A kernel copies a block that is older than the last snapshot even if that snapshot is gone;
+ * here such a block is written to in place, after its references are counted.
  */
 export async function openThinVolume(options: ThinVolumeOptions): Promise<BlockDevice> {
   const thin = await options.pool.device(options.deviceId);
@@ -152,6 +153,19 @@ class ThinVolume implements BlockDevice {
     };
   }
 
+  /**
+   * Blocks that are older than the last snapshot of the device. Their reference counts rise only when a shared node of the tree is copied
+   * (btree_inc in dm-btree.c), so that the count of each node on the way counts as well; all are 1 when the snapshot is gone.
+   */
+  async #isOwn(run: MappedRun): Promise<boolean> {
+    const { blockSize } = this.#pool;
+    const last = Math.floor((run.offset + run.length - 1) / blockSize);
+    for (let block = Math.floor(run.offset / blockSize); block <= last; block++) {
+      if (!(await this.#thin.isOwnPath(block))) return false;
+    }
+    return true;
+  }
+
   /** Where all of the range may be written. `holesAreZero`: what is not provisioned needs no place, it reads as zeros already. */
   async #places(offset: number, length: number, holesAreZero: boolean) {
     const places: { readonly at: number; readonly from: number; readonly length: number }[] = [];
@@ -160,8 +174,10 @@ class ThinVolume implements BlockDevice {
         if (holesAreZero) continue;
         throw refused("a block that the pool has not provisioned yet", run.offset);
       }
-      if (run.time < this.#thin.snapshotTime) throw refused("a block that a snapshot may share", run.offset);
       const { blockSize } = this.#pool;
+      if (run.time < this.#thin.snapshotTime && !(await this.#isOwn(run))) {
+        throw refused("a block that a snapshot shares", run.offset);
+      }
       const first = run.dataBlock;
       const last = Math.floor((run.at + run.length - 1) / blockSize);
       for (let block = first; block <= last; block++) {
