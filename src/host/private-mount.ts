@@ -1,9 +1,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { StorageError } from "../core/errors.ts";
+import { mountFolder } from "./mount-folder.ts";
 import { takeDescriptor } from "./pidfd.ts";
 
 /**
@@ -117,8 +115,8 @@ export async function mountPrivately(request: MountRequest): Promise<MountedChil
 }
 
 async function attempt(request: MountRequest, unshare: readonly string[]): Promise<MountedChild> {
-  const dir = mkdtempSync(join(tmpdir(), "unterbau-"));
-  const path = join(dir, "disk");
+  const folder = mountFolder();
+  const { path } = folder;
   let child: ChildProcess | undefined;
   const kill = (): void => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -138,10 +136,9 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
   };
   const dispose = (): void => {
     kill();
-    rmSync(dir, { recursive: true, force: true });
+    folder[Symbol.dispose]();
   };
   try {
-    writeFileSync(path, "", { mode: 0o600, flag: "wx" });
     const stderr = request.stderr === "inherit" ? 2 : request.stderr === "pipe" ? "pipe" : "ignore";
     const stdio: StdioOptions = [
       request.stdin,
