@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openFileDevice } from "../../src/core/file-device.ts";
+import { memoryDevice } from "../../src/core/memory-device.ts";
 import { openImage, openLayer, qemuBytes, run, sameContent, sparseNoise, temporaryFolder } from "./image-tools.ts";
 import { type Change, logEntry, markLog, putEntry } from "./vhdx-log.ts";
 
@@ -109,6 +110,29 @@ describe("the log of a VHDX that was not closed", () => {
     putEntry(image, LOG_AT, MIB, second.length, torn);
     markLog(image, guid);
     await sameAsQemu(image);
+  });
+
+  it("more descriptors than one sector holds; above the limit, or with entries that overlap: refused", async () => {
+    const many = Buffer.from(clean);
+    const zeros = Array.from({ length: 300 }, (_, i) => ({ at: payload(1) + ((i * 7) % 250) * 4096, zeros: 4096 }));
+    putEntry(many, LOG_AT, MIB, 0, entry(3n, 0, zeros));
+    markLog(many, guid);
+    await sameAsQemu(many);
+    const limits = { vhdxLogBytes: MIB - 1 };
+    await using file = openFileDevice(join(folder, "dirty.vhdx"));
+    await expect(openLayer(file, "vhdx", null, { limits })).rejects.toMatchObject({
+      code: "limit",
+      hint: expect.stringContaining(`vhdxLogBytes=${MIB}`),
+    });
+    const overlapping = Buffer.from(clean);
+    const claim = entry(1n, 0, []);
+    claim.writeUInt32LE(MIB, 8);
+    for (let at = 0; at < MIB; at += 4096) putEntry(overlapping, LOG_AT, MIB, at, claim);
+    markLog(overlapping, guid);
+    await expect(openLayer(memoryDevice(overlapping), "vhdx", null)).rejects.toMatchObject({
+      code: "corrupt",
+      message: "the log's entries overlap",
+    });
   });
 
   const refusals: readonly (readonly [string, (image: Buffer) => void, string])[] = [
