@@ -133,11 +133,48 @@ describe("reading qcow2 as QEMU does", () => {
     await opened[Symbol.asyncDispose]();
   });
 
-  it("a json: backing reference", async () => {
-    const top = join(folder, "json.qcow2");
-    const reference = `json:${JSON.stringify({ driver: "raw", file: { driver: "file", filename: raw } })}`;
-    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", reference, "-F", "raw", top);
+  it.each([
+    ["nested", (file: string) => ({ driver: "qcow2", file: { driver: "file", filename: file } }), "qcow2"],
+    ["dotted", (file: string) => ({ "file.driver": "file", "file.filename": file }), "qcow2"],
+    // The format in the header goes before the one in the reference.
+    ["contradicting", (file: string) => ({ driver: "qcow2", "file.filename": file }), "raw"],
+    [
+      "with raw between",
+      (file: string) => ({ driver: "raw", file: { driver: "qcow2", "file.filename": file } }),
+      "raw",
+    ],
+    [
+      "with options",
+      (file: string) => ({ driver: "qcow2", file: { driver: "file", filename: file, locking: "off" } }),
+      "",
+    ],
+  ])("a json: backing reference, %s", async (name, reference, format) => {
+    const base = convert("json-base", []);
+    const top = join(folder, `json-${name.replaceAll(" ", "-")}.qcow2`);
+    const o = `backing_file=${`json:${JSON.stringify(reference(base))}`.replaceAll(",", ",,")}`;
+    const f = format === "" ? "backing_fmt=qcow2" : `backing_fmt=${format}`;
+    run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-o", `${o},${f}`, top, String(SIZE));
     await sameAsQemu(top);
+  });
+
+  it("a long chain of images with other cluster sizes, versions and sizes", async () => {
+    let below = ["-b", "source.raw", "-F", "raw"];
+    let top = "";
+    const model = new Uint8Array(SIZE + 17 * 65536);
+    model.set(content());
+    for (let n = 0; n < 16; n++) {
+      top = join(folder, `chain${n}.qcow2`);
+      const options = [`cluster_size=${512 << (n % 6)}`, n % 3 === 0 ? "compat=0.10" : "compat=1.1"].join();
+      run("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, ...below, top, String(SIZE + n * 65536));
+      qemuIo(top, `write -P ${n + 1} ${n * 100}k ${60 + n}k`);
+      model.fill(n + 1, n * 102_400, n * 102_400 + (60 + n) * 1024);
+      below = ["-b", `chain${n}.qcow2`, "-F", "qcow2"];
+    }
+    await sameAsQemu(top);
+    await using opened = await openImage(top, false);
+    expect(Buffer.compare(await readBytes(opened.disk, 0, opened.disk.size), model.subarray(0, opened.disk.size))).toBe(
+      0,
+    );
   });
 
   it("internal snapshots are listed and the active disk is read", async () => {

@@ -3,7 +3,8 @@ import { StorageError } from "../../core/errors.ts";
 export interface BackingReference {
   /** A path as the image gives it, absolute or relative to the image. */
   readonly path: string;
-  readonly format: "raw" | "qcow2" | null;
+  /** As QEMU names it; null: not said. */
+  readonly format: string | null;
 }
 
 function refuse(feature: string, message: string): StorageError {
@@ -15,8 +16,8 @@ function refuse(feature: string, message: string): StorageError {
 }
 
 /**
- * Understands the backing file string and format of a header: plain paths, `file:` and the simple forms of `json:`.
- * Everything else is refused by name (`unsupported`).
+ * Understands the backing file string and format of a header: plain paths, `file:`, and `json:` with a local file below one format.
+ * Everything else is refused by name (`unsupported`). Whether the format is one that can be read is not judged here.
  */
 export function backingReference(name: string, format: string | null): BackingReference {
   if (name.startsWith("json:")) return fromJson(name.slice(5), format);
@@ -27,25 +28,28 @@ export function backingReference(name: string, format: string | null): BackingRe
   if (protocol !== null && protocol !== "file") {
     throw refuse(`backing protocol ${protocol}`, `a backing file over ${protocol}: is not supported`);
   }
-  return { path: protocol === null ? name : name.slice(5), format: known(format) };
+  return { path: protocol === null ? name : name.slice(5), format: format === "" ? null : format };
 }
 
-function known(format: string | null): "raw" | "qcow2" | null {
-  if (format === null || format === "") return null;
-  if (format === "raw" || format === "qcow2") return format;
-  throw refuse(`backing format ${format}`, `a backing file of format ${format} is not supported`);
-}
+/** QEMU's drivers for local files and block devices; every other name of a node's driver is a format or another protocol. */
+const LOCAL: readonly string[] = ["file", "host_device"];
+/** Options that say how QEMU reads a file, and nothing about what is in it. */
+const HARMLESS =
+  /^(auto-read-only|read-only|discard|detect-zeroes|force-share|node-name|aio|aio-max-batch|locking|pr-manager|drop-cache|x-check-cache-dropped|cache\.(direct|no-flush)|lazy-refcounts|pass-discard-(request|snapshot|other)|overlap-check|overlap-check\..*|cache-size|l2-cache-size|l2-cache-entry-size|refcount-cache-size|cache-clean-interval)$/;
 
-type Flat = Map<string, unknown>;
+type Options = ReadonlyMap<string, unknown>;
 
 /** QEMU's nested options as dotted keys: `{"file":{"filename":"x"}}` and `{"file.filename":"x"}` are the same. */
-function flatten(value: object, prefix: string, into: Flat): Flat {
+function flatten(value: object, prefix: string, into: Map<string, unknown>, depth = 0): Options {
+  if (depth > MAX_DEPTH) throw refuse("json: backing", "the backing file's json: reference is nested too deep");
   for (const [key, item] of Object.entries(value)) {
-    if (typeof item === "object" && item !== null) flatten(item, `${prefix}${key}.`, into);
+    if (typeof item === "object" && item !== null) flatten(item, `${prefix}${key}.`, into, depth + 1);
     else into.set(prefix + key, item);
   }
   return into;
 }
+
+const MAX_DEPTH = 16;
 
 function fromJson(text: string, format: string | null): BackingReference {
   let parsed: unknown;
@@ -54,19 +58,63 @@ function fromJson(text: string, format: string | null): BackingReference {
   } catch (cause) {
     throw new StorageError("corrupt", "the backing file's json: reference is not JSON", { layer: "qcow2", cause });
   }
-  if (typeof parsed !== "object" || parsed === null) {
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
     throw new StorageError("corrupt", "the backing file's json: reference is not an object", { layer: "qcow2" });
   }
-  const options = flatten(parsed, "", new Map());
-  const driver = options.get("driver");
-  const direct = driver === "file";
-  const path = options.get(direct ? "filename" : "file.filename");
-  const below = direct ? "file" : (options.get("file.driver") ?? "file");
-  for (const key of ["driver", direct ? "filename" : "file.filename", "file.driver"]) options.delete(key);
-  const left = [...options.keys()][0];
-  if (below !== "file")
-    throw refuse(`backing protocol ${String(below)}`, `a backing file over ${String(below)} is not supported`);
-  if (left !== undefined) throw refuse(`backing option ${left}`, `the backing file's option ${left} is not supported`);
+  return fromOptions(flatten(parsed, "", new Map()), format === "" ? null : format);
+}
+
+/**
+ * The nodes from the top down to the file. The format that the image's header gives replaces the top one's driver, as in QEMU; `raw` above
+ * another format adds nothing, and two formats in each other are refused.
+ */
+function fromOptions(all: Options, format: string | null): BackingReference {
+  const formats: (string | null)[] = [];
+  let prefix = "";
+  while (!all.has(`${prefix}filename`)) {
+    const driver = driverOf(all, prefix);
+    formats.push(driver);
+    const here = prefix;
+    prefix += "file.";
+    if (![...all.keys()].some((key) => key.startsWith(prefix))) {
+      const last = driver ?? "raw";
+      if (last !== "raw" && last !== "qcow2") throw notLocal(last);
+      throw refuse("json: backing", "the backing file's json: reference names no file");
+    }
+    checkOptions(all, here);
+  }
+  checkOptions(all, prefix);
+  const protocol = driverOf(all, prefix) ?? "file";
+  if (!LOCAL.includes(protocol)) throw notLocal(protocol);
+  const path = all.get(`${prefix}filename`);
   if (typeof path !== "string") throw refuse("json: backing", "the backing file's json: reference names no file");
-  return { path, format: direct ? known(format) : known(typeof driver === "string" ? driver : format) };
+  // The file itself, without a format above it, is taken as it is.
+  if (formats.length === 0) return { path, format: format ?? "raw" };
+  if (format !== null) formats[0] = format;
+  const real = formats.filter((f) => f !== "raw");
+  if (real.length > 1) {
+    throw refuse(`backing format ${real.join(" in ")}`, "a backing file of one format in another is not supported");
+  }
+  return { path, format: real.length === 0 ? "raw" : real[0]! };
+}
+
+function driverOf(all: Options, prefix: string): string | null {
+  const driver = all.get(`${prefix}driver`);
+  if (driver === undefined) return null;
+  if (typeof driver === "string") return driver;
+  throw refuse("json: backing", "a driver in the backing file's json: reference is no name");
+}
+
+/** Refuses options of this node that change what is read. */
+function checkOptions(all: Options, prefix: string): void {
+  for (const key of all.keys()) {
+    if (!key.startsWith(prefix)) continue;
+    const own = key.slice(prefix.length);
+    if (own === "driver" || own === "filename" || own.startsWith("file.") || HARMLESS.test(own)) continue;
+    throw refuse(`backing option ${own}`, `the backing file's option ${own} is not supported`);
+  }
+}
+
+function notLocal(driver: string): StorageError {
+  return refuse(`backing protocol ${driver}`, `a backing file over ${driver} is not supported`);
 }
