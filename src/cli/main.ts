@@ -2,7 +2,9 @@ import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import {
   type CheckFlags,
+  type ConvertFlags,
   type CopyFlags,
+  collect,
   type ExecFlags,
   type ExportFlags,
   type FilesFlags,
@@ -124,7 +126,9 @@ program
 program
   .command("runs")
   .description("list the runs that changed something, with their verdicts; accept or remove them")
-  .addOption(new Option("--accept <run>", "keep what this run changed for good: its undo logs are deleted").conflicts("prune"))
+  .addOption(
+    new Option("--accept <run>", "keep what this run changed for good: its undo logs are deleted").conflicts("prune"),
+  )
   .option("--prune <days>", "remove the runs that ended more than so many days ago, with their undo logs", parseCount)
   .option("-y, --yes", "do not ask before an undo becomes impossible")
   .option("--json", "one JSON document")
@@ -152,6 +156,27 @@ withVolume(withSources(program.command("export")), false)
     "\nExample:\n  unterbau export os43.qcow2 --volume lvg1/lvroot --nbd /tmp/lvroot.sock &\n  qemu-img info 'nbd+unix:///?socket=/tmp/lvroot.sock'",
   )
   .action(verb<ExportFlags>(() => import("./verbs/export.ts")));
+
+withSources(program.command("convert"))
+  .description("copy a disk or a volume into a new image, a block device or an existing LUKS container")
+  .usage("<source...> <target> [options]")
+  .option("--volume <selector>", "copy this volume; default: the whole disk as the guest sees it")
+  .addOption(
+    new Option("--to <format>", "what the target becomes; default: qcow2 for names that end so, else raw").choices([
+      "raw",
+      "qcow2",
+      "luks",
+    ]),
+  )
+  .option("--target-key-file <file>", "key of the LUKS container that is written into (repeatable)", collect)
+  .option("--overwrite", "what an existing device or container holds may be lost")
+  .option("--verify", "read all of it back and compare")
+  .option("--json", "one JSON document")
+  .addHelpText(
+    "after",
+    "\nThe same command again continues a copy that was interrupted.\n\nExamples:\n  unterbau convert os43.qcow2 os43.raw --verify\n  unterbau convert os43.qcow2 /dev/vg/os43-crypt --to luks --target-key-file os43.key",
+  )
+  .action(verb<ConvertFlags>(() => import("./verbs/convert.ts")));
 
 withVolume(withSources(program.command("ls")), false)
   .description("list the files of an ext volume; nothing is mounted or written")

@@ -77,10 +77,12 @@ export interface RunsFlags extends PlainFlags {
   readonly yes?: boolean;
 }
 
-export interface RunsFlags extends PlainFlags {
-  readonly accept?: string;
-  readonly prune?: number;
-  readonly yes?: boolean;
+export interface ConvertFlags extends SourceFlags {
+  readonly volume?: string;
+  readonly to?: "raw" | "qcow2" | "luks";
+  readonly targetKeyFile?: readonly string[];
+  readonly overwrite?: boolean;
+  readonly verify?: boolean;
 }
 
 export interface PlainFlags {
@@ -88,7 +90,8 @@ export interface PlainFlags {
   readonly debug?: boolean;
 }
 
-function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+/** For options that may be given several times. */
+export function collect(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];
 }
 

@@ -266,6 +266,7 @@ class Resolver implements Stack {
       this.#fail(target, error);
       return;
     }
+    if (!child.info) parent.content = device;
     const target = child.info
       ? this.#child(parent, child.name, child.info, child.offset, child.size, device, false)
       : parent;
@@ -432,6 +433,7 @@ class Resolver implements Stack {
       children: [],
       path: n.path,
       device: n.device,
+      content: null,
       source: n.source,
     };
   }

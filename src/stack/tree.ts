@@ -20,6 +20,8 @@ export interface TreeNode {
   readonly path: readonly string[];
   /** The node's content; null where there is none to read (a locked layer, a missing leg, an extended partition). */
   readonly device: BlockDevice | null;
+  /** What an image or an opened encryption holds, as one run of bytes; its parts are the children. Null for other nodes. */
+  content: BlockDevice | null;
   /** Index of the source it (first) stems from, from 0. */
   readonly source: number;
 }

@@ -62,6 +62,24 @@ export interface CheckedVolumeDocument {
   readonly seconds: number;
 }
 
+export interface ConvertDocument {
+  readonly schema: "unterbau/convert/1";
+  readonly sources: readonly string[];
+  /** Null: the whole disk. */
+  readonly volume: string | null;
+  readonly target: string;
+  readonly format: "raw" | "qcow2" | "luks";
+  /** Bytes of the source. */
+  readonly size: number;
+  /** Bytes that were written, zeros aside; after an interruption those of the last part. */
+  readonly writtenBytes: number;
+  /** Where an interrupted copy went on; 0 for one from the start. */
+  readonly continuedAt: number;
+  /** All of it was read back and compared. */
+  readonly verified: boolean;
+  readonly seconds: number;
+}
+
 export interface CheckDocument {
   readonly schema: "unterbau/check/1";
   /** The run's id, by which `undo` takes it back; null when nothing was committed. */

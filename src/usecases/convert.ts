@@ -1,0 +1,158 @@
+import { statSync } from "node:fs";
+import { type CopyProgress, copyDevice } from "../core/copy.ts";
+import type { BlockDevice } from "../core/device.ts";
+import { StorageError } from "../core/errors.ts";
+import type { Json } from "../core/finding.ts";
+import type { KeyProvider } from "../core/layer.ts";
+import { sourceIdentity } from "../host/source-identity.ts";
+import type { Stack } from "../stack/resolver.ts";
+import type { TreeNode } from "../stack/tree.ts";
+import { openTarget, type TargetFormat } from "./convert-target.ts";
+import type { ConvertDocument } from "./documents.ts";
+import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
+
+export interface ConvertOptions extends SourceOptions {
+  /** What is copied; default: the whole disk as the guest sees it. */
+  readonly volume?: string | undefined;
+  readonly target: string;
+  /** Default: qcow2 for names that end so, else raw. */
+  readonly to?: TargetFormat | undefined;
+  /** Keys of an existing LUKS container that is written into. */
+  readonly targetKeys: KeyProvider;
+  readonly overwrite: boolean;
+  /** Read all of it back and compare. */
+  readonly verify: boolean;
+  /** Bytes after which an interrupted copy can be continued; default 512 MiB. */
+  readonly checkpointBytes?: number | undefined;
+  readonly onProgress?: ((phase: "copying" | "verifying", progress: CopyProgress) => void) | undefined;
+}
+
+/** Bytes between checkpoints of an interrupted copy. */
+const CHECKPOINT = 512 * 1024 * 1024;
+const COMPARE = 4 * 1024 * 1024;
+
+/**
+ * Copies a disk or a volume into a new image, an existing block device or an existing LUKS container. An interrupted copy is continued
+ * by the same command, as long as the source is the same file, unchanged.
+ */
+export async function convert(options: ConvertOptions): Promise<ConvertDocument> {
+  const { target: path, signal, onProgress } = options;
+  const format = options.to ?? (/\.qcow2$/i.test(path) ? "qcow2" : "raw");
+  refuseItself(options);
+  const began = performance.now();
+  await using opened = await openForInspection(options);
+  const source = sourceDevice(opened.stack, options.volume);
+  const tellOf = { path, format, size: source.size, source: fingerprint(options), overwrite: options.overwrite };
+  const target = await openTarget({ ...tellOf, keys: options.targetKeys, limits: options.limits });
+  let progress: CopyProgress;
+  try {
+    progress = await copyDevice(source, target.device, {
+      from: target.done,
+      blank: target.blank,
+      every: options.checkpointBytes ?? CHECKPOINT,
+      onCheckpoint: (done) => target.checkpoint(done),
+      onProgress: (p) => onProgress?.("copying", p),
+      signal,
+    });
+    await target.checkpoint(progress.done);
+    if (options.verify) await compare(source, await target.reopen(), (p) => onProgress?.("verifying", p), signal);
+    await target.finish();
+  } finally {
+    await target[Symbol.asyncDispose]();
+  }
+  return {
+    schema: "unterbau/convert/1",
+    sources: [...options.sources],
+    volume: options.volume ?? null,
+    target: path,
+    format,
+    size: source.size,
+    writtenBytes: progress.written,
+    continuedAt: target.done,
+    verified: options.verify,
+    seconds: Math.round(performance.now() - began) / 1000,
+  };
+}
+
+function refuseItself(options: ConvertOptions): void {
+  let target: string;
+  try {
+    target = sourceIdentity(options.target).realpath;
+  } catch {
+    return;
+  }
+  const local = options.sources.filter((s) => !s.startsWith("nbd+unix:"));
+  if (local.some((s) => sourceIdentity(s).realpath === target)) {
+    throw new StorageError("usage", `${options.target} is the source itself`, {
+      hint: "a copy needs a place of its own",
+    });
+  }
+}
+
+function sourceDevice(stack: Stack, volume: string | undefined): BlockDevice {
+  if (volume !== undefined) return readableVolume(stack, volume).device;
+  const [root, ...others] = stack.tree.roots;
+  if (others.length > 0) {
+    throw new StorageError("usage", "several disks cannot be copied into one", {
+      hint: "say which volume: --volume SELECTOR",
+    });
+  }
+  const disk = wholeDisk(root!);
+  if (disk) return disk;
+  const reason = root!.children[0]?.details.unavailable ?? root!.children[0]?.details.locked;
+  throw new StorageError("unsupported", `the disk cannot be read${reason ? `: ${String(reason)}` : ""}`, {
+    layer: "file",
+  });
+}
+
+/** What an image shows to its guest; of a raw disk its own bytes, whatever is in them. */
+function wholeDisk(root: TreeNode): BlockDevice | null {
+  const [below] = root.children;
+  if (!below) return root.device;
+  if (below.kind === "raw") return below.device;
+  // An image that lies in LUKS, which the user has said.
+  const image = below.kind === "luks1" || below.kind === "luks2" ? below.children[0] : below;
+  return image?.content ?? null;
+}
+
+/** Tells one state of the sources from another; a source over the network has none. */
+function fingerprint(options: ConvertOptions): Json {
+  const sources = options.sources.map((path) => {
+    if (path.startsWith("nbd+unix:")) return { nbd: path, at: Date.now() };
+    const { realpath, kind, dev, ino, size } = sourceIdentity(path);
+    return { realpath, dev, ino, size, mtime: kind === "file" ? statSync(realpath).mtimeMs : null };
+  });
+  const { volume, snapshot, format, inside } = options;
+  return {
+    sources,
+    volume: volume ?? null,
+    snapshot: snapshot ?? null,
+    format: format ?? null,
+    inside: [...(inside ?? [])],
+  };
+}
+
+async function compare(
+  source: BlockDevice,
+  target: BlockDevice,
+  onProgress: (p: CopyProgress) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const total = source.size;
+  const [a, b] = [Buffer.alloc(COMPARE), Buffer.alloc(COMPARE)];
+  for (let at = 0; at < total; at += COMPARE) {
+    signal?.throwIfAborted();
+    const length = Math.min(COMPARE, total - at);
+    await source.read(a.subarray(0, length), at, { signal });
+    await target.read(b.subarray(0, length), at, { signal });
+    if (Buffer.compare(a.subarray(0, length), b.subarray(0, length)) !== 0) {
+      const where = a.subarray(0, length).findIndex((byte, i) => byte !== b[i]);
+      throw new StorageError("io", "the copy differs from the source", {
+        layer: "file",
+        offset: at + where,
+        hint: "the target's medium or the source is failing, or somebody changed the source: nothing was put in place",
+      });
+    }
+    onProgress({ done: at + length, total, written: 0 });
+  }
+}
