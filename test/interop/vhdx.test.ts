@@ -113,11 +113,25 @@ describe("the log of a VHDX that was not closed", () => {
   });
 
   it("more descriptors than one sector holds; above the limit, or with entries that overlap: refused", async () => {
+    // QEMU reads no more than 126 descriptors (its buffer for them does not move on): what they do is plain enough to be said here.
     const many = Buffer.from(clean);
-    const zeros = Array.from({ length: 300 }, (_, i) => ({ at: payload(1) + ((i * 7) % 250) * 4096, zeros: 4096 }));
-    putEntry(many, LOG_AT, MIB, 0, entry(3n, 0, zeros));
+    const places = Array.from({ length: 300 }, (_, i) => ((i * 7) % 250) * 4096);
+    const expected = Uint8Array.from(content);
+    for (const at of places) expected.fill(0, MIB + at, MIB + at + 4096);
+    putEntry(
+      many,
+      LOG_AT,
+      MIB,
+      0,
+      entry(
+        3n,
+        0,
+        places.map((at) => ({ at: payload(1) + at, zeros: 4096 })),
+      ),
+    );
     markLog(many, guid);
-    await sameAsQemu(many);
+    writeFileSync(join(folder, "dirty.vhdx"), many);
+    await sameContent(join(folder, "dirty.vhdx"), "vhdx", expected);
     const limits = { vhdxLogBytes: MIB - 1 };
     await using file = openFileDevice(join(folder, "dirty.vhdx"));
     await expect(openLayer(file, "vhdx", null, { limits })).rejects.toMatchObject({

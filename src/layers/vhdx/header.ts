@@ -11,7 +11,7 @@ export const MIB = 1024 * 1024;
 const HEADERS_AT = [64 * 1024, 128 * 1024] as const;
 const HEADER_BYTES = 4096;
 /** What stands before the first MiB belongs to the header section. */
-export const HEADER_SECTION = MIB;
+export const HEADER_SECTION = 1024 * 1024;
 
 /** MS-VHDX 2.2.2, "Headers". */
 const HEADER = struct("VHDX header", "little", {
