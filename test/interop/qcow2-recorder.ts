@@ -8,10 +8,19 @@ export type Event =
 
 /**
  * A growable file in memory that remembers every write, resize and flush. Number `failing` of them is not done and throws, once.
+ * `together`: gets them, too, in one order with those of other files.
  */
-export function recorder(start: Uint8Array, failing = -1): { device: BlockDevice; events: Event[] } {
+export function recorder(
+  start: Uint8Array,
+  failing = -1,
+  together: Event[] = [],
+): { device: BlockDevice; events: Event[] } {
   let bytes = Uint8Array.from(start);
   const events: Event[] = [];
+  const note = (event: Event): void => {
+    events.push(event);
+    together.push(event);
+  };
   let count = 0;
   const fail = (): void => {
     if (count++ === failing) throw new Error("injected");
@@ -34,7 +43,7 @@ export function recorder(start: Uint8Array, failing = -1): { device: BlockDevice
     },
     async write(from, offset) {
       fail();
-      events.push({ kind: "write", offset, bytes: Uint8Array.from(from) });
+      note({ kind: "write", offset, bytes: Uint8Array.from(from) });
       bytes.set(from, offset);
     },
     async zero(offset, length) {
@@ -46,11 +55,11 @@ export function recorder(start: Uint8Array, failing = -1): { device: BlockDevice
     },
     async flush() {
       fail();
-      events.push({ kind: "flush" });
+      note({ kind: "flush" });
     },
     async resize(size) {
       fail();
-      events.push({ kind: "resize", size });
+      note({ kind: "resize", size });
       bytes = resized(bytes, size);
     },
     async [Symbol.asyncDispose]() {},

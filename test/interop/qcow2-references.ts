@@ -15,6 +15,8 @@ export function corruptions(image: Uint8Array): string[] {
   const codec = refcountCodec(bits);
   // Incompatible feature bit 4: extended L2 entries, twice as long; their second half names no cluster.
   const step = v3 && (u64(72) & 16n) !== 0n ? 16 : 8;
+  // Bit 2: guest clusters lie in another file and are not counted.
+  const external = v3 && (u64(72) & 4n) !== 0n;
   const offsetOf = (entry: bigint): number => Number(entry & 0x00ff_ffff_ffff_fe00n);
   const references = new Map<number, number>();
   const use = (offset: number, length: number) => {
@@ -41,7 +43,7 @@ export function corruptions(image: Uint8Array): string[] {
       if (l2 === 0) continue;
       use(l2, size);
       if (active) copied.push({ cluster: l2 / size, flag: u64(l1 + i * 8) >> 63n === 1n });
-      for (let k = 0; k < size; k += step) {
+      for (let k = 0; k < size && !external; k += step) {
         const entry = u64(l2 + k);
         if (offsetOf(entry) === 0) continue;
         use(offsetOf(entry), size);
