@@ -3,50 +3,101 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 
 export const WORK = "bench/work";
-const FILES = 100_000;
 const PER_FOLDER = 1000;
+const run = (program, ...args) => execFileSync(program, args, { stdio: ["ignore", "ignore", "inherit"] });
 
-/** A 16 GiB guest: MBR, swap, LVM lvg1/lvroot (8 GiB ext4 with 100,000 files), as qcow2 and as the raw file system alone. */
-export function guest() {
+/** `make(part)` unless `path` is there; a half-made input never has its name. */
+function input(path, make) {
+  if (existsSync(path)) return path;
   mkdirSync(WORK, { recursive: true });
-  const out = { qcow2: `${WORK}/guest.qcow2`, raw: `${WORK}/lvroot.raw`, offset: 0 };
-  const files = `${WORK}/files`;
-  if (!existsSync(out.qcow2)) {
-    process.stderr.write(`making ${out.qcow2}: ${FILES} files ...\n`);
-    for (let d = 0; d < FILES / PER_FOLDER; d++) {
-      mkdirSync(`${files}/d${d}`, { recursive: true });
+  process.stderr.write(`making ${path} ...\n`);
+  rmSync(`${path}.part`, { force: true });
+  make(`${path}.part`);
+  renameSync(`${path}.part`, path);
+  return path;
+}
+
+/**
+ * A guest: MBR, swap, LVM lvg1/lvroot (ext4), as qcow2, and the raw file system alone.
+ * @param size of the disk and of lvroot, in GiB; `files` in lvroot
+ */
+export function guest(name, { disk, lv, files }) {
+  const qcow2 = input(`${WORK}/${name}.qcow2`, (part) => {
+    const folder = `${WORK}/files`;
+    rmSync(folder, { recursive: true, force: true });
+    for (let d = 0; d < files / PER_FOLDER; d++) {
+      mkdirSync(`${folder}/d${d}`, { recursive: true });
       for (let f = 0; f < PER_FOLDER; f++)
-        writeFileSync(`${files}/d${d}/f${f}`, f % 10 === 0 ? "x".repeat(9000) : "mail");
+        writeFileSync(`${folder}/d${d}/f${f}`, f % 10 === 0 ? "x".repeat(9000) : "mail");
     }
-    const raw = `${WORK}/guest.raw`;
-    const env = { ...process.env, SIZE: "16G", SWAP: "2G", LV: "8G", FILES: files, KERNEL: "1" };
+    const raw = `${WORK}/${name}.raw`;
+    const env = { ...process.env, SIZE: `${disk}G`, SWAP: "2G", LV: `${lv}G`, FILES: folder, KERNEL: "1" };
     execFileSync("sh", ["test/disks/make-guest.sh", "mbr-lvm", raw], { env, stdio: "inherit" });
-    execFileSync("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, `${out.qcow2}.part`]);
-    renameSync(`${out.qcow2}.part`, out.qcow2);
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, part);
     rmSync(raw);
-    rmSync(files, { recursive: true });
-  }
-  if (!existsSync(out.raw)) {
+    rmSync(folder, { recursive: true });
+  });
+  const { offset, size } = lvPlace(qcow2, lv);
+  const raw = input(`${WORK}/${name}-lvroot.raw`, (part) => {
     // The plain file system, for e2fsck alone: read back through qemu-img, not through us.
-    const { offset, size } = lvPlace(out.qcow2);
-    const image = `driver=raw,offset=${offset},size=${size},file.driver=qcow2,file.file.filename=${out.qcow2}`;
-    execFileSync("qemu-img", ["convert", "--image-opts", image, "-O", "raw", out.raw]);
-  }
-  out.offset = lvPlace(out.qcow2).offset;
-  return out;
+    const image = `driver=raw,offset=${offset},size=${size},file.driver=qcow2,file.file.filename=${qcow2}`;
+    run("qemu-img", "convert", "--image-opts", image, "-O", "raw", part);
+  });
+  return { qcow2, raw, offset };
 }
 
 /** Where lvroot begins on the virtual disk: partition start, plus LVM2's first extent (the whole LV is one run). */
-function lvPlace(qcow2) {
+function lvPlace(qcow2, lv) {
   const head = `${WORK}/head.raw`;
-  execFileSync("qemu-img", ["dd", "-f", "qcow2", "-O", "raw", `if=${qcow2}`, `of=${head}`, "bs=1M", "count=4"], {
-    stdio: "ignore",
-  });
+  run("qemu-img", "dd", "-f", "qcow2", "-O", "raw", `if=${qcow2}`, `of=${head}`, "bs=1M", "count=4");
   const table = JSON.parse(
     execFileSync("sfdisk", ["--json", head], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
   );
   rmSync(head);
   const start = table.partitiontable.partitions[1].start * 512;
   // pvcreate's default alignment: the first extent lies 1 MiB into the volume (lvm.conf, default_data_alignment).
-  return { offset: start + 1024 * 1024, size: 8 * 1024 ** 3 };
+  return { offset: start + 1024 * 1024, size: lv * 1024 ** 3 };
+}
+
+/** `mib` MiB of programs and libraries, as a guest's root file system holds: neither all zeros nor random. */
+export function realData(mib) {
+  return input(`${WORK}/data-${mib}.raw`, (part) => {
+    execFileSync("sh", [
+      "-c",
+      `{ tar cf - /usr/lib /usr/bin /usr/share; cat /dev/urandom; } 2>/dev/null | head -c ${mib}M > ${part}`,
+    ]);
+  });
+}
+
+/** The data as qcow2: plain, or compressed with `zlib` or `zstd`. */
+export function qcow2Of(raw, compression) {
+  return input(`${raw.replace(/\.raw$/, "")}-${compression ?? "plain"}.qcow2`, (part) => {
+    const options = compression ? ["-c", "-o", `compression_type=${compression}`] : [];
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", ...options, raw, part);
+  });
+}
+
+export const KEY = `${WORK}/key`;
+
+function key() {
+  mkdirSync(WORK, { recursive: true });
+  writeFileSync(KEY, "correct horse battery staple");
+  return KEY;
+}
+
+/** LUKS1 by QEMU itself, aes-256-xts. */
+export function luks1Of(raw) {
+  const secret = ["--object", `secret,id=k,file=${key()}`];
+  return input(raw.replace(/\.raw$/, "-luks1.img"), (part) => {
+    run("qemu-img", "convert", ...secret, "-f", "raw", "-O", "luks", "-o", "key-secret=k,iter-time=10", raw, part);
+  });
+}
+
+/** An empty LUKS2 container with room for `bytes`. */
+export function emptyLuks2(name, bytes, ...options) {
+  return input(`${WORK}/${name}.img`, (part) => {
+    run("truncate", "-s", String(bytes + 16 * 1024 * 1024), part);
+    const format = ["luksFormat", "-q", "--type", "luks2", "--key-file", key(), ...options];
+    execFileSync("cryptsetup", [...format, part]);
+  });
 }

@@ -1,10 +1,14 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 
-/** Wall seconds and peak memory (MiB) of a whole command, by GNU time. Throws when it ends with an unexpected code. */
+/**
+ * Wall seconds, CPU seconds (user and system, with all children) and peak memory (MiB, of the largest process) of a whole command, by GNU time.
+ * A string is a shell's command line. Throws when it ends with an unexpected code.
+ */
 export function once(command, { codes = [0], env = {} } = {}) {
+  const argv = typeof command === "string" ? ["sh", "-c", command] : command;
   const started = process.hrtime.bigint();
-  const run = spawnSync("/usr/bin/time", ["-f", "@@%M", ...command], {
+  const run = spawnSync("/usr/bin/time", ["-f", "@@%M %U %S", ...argv], {
     env: { ...process.env, ...env },
     stdio: ["ignore", "ignore", "pipe"],
     maxBuffer: 1 << 28,
@@ -12,21 +16,25 @@ export function once(command, { codes = [0], env = {} } = {}) {
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   const stderr = String(run.stderr);
   if (!codes.includes(run.status))
-    throw new Error(`${command.join(" ")} ended with ${run.status}:\n${stderr.slice(-2000)}`);
-  return { seconds, mib: Number(/@@(\d+)/.exec(stderr)?.[1] ?? Number.NaN) / 1024 };
+    throw new Error(`${argv.join(" ")} ended with ${run.status}:\n${stderr.slice(-2000)}`);
+  const [, mib, user, system] = /@@(\d+) ([\d.]+) ([\d.]+)/.exec(stderr) ?? [];
+  return { seconds, cpu: Number(user) + Number(system), mib: Number(mib) / 1024 };
 }
 
-/** Runs each candidate in turn, round after round, so that a drift of the machine meets all alike. Medians. */
-export function compare(candidates, rounds = 5, before = () => {}) {
+/**
+ * Runs each candidate in turn, round after round, so that a drift of the machine meets all alike; the first round does not count.
+ * Medians of each figure that the candidates give.
+ */
+export async function compare(candidates, { rounds = 5, before = () => {} } = {}) {
   const results = candidates.map(() => []);
   for (let round = -1; round < rounds; round++) {
-    candidates.forEach((candidate, i) => {
+    for (const [i, candidate] of candidates.entries()) {
       before();
-      const r = candidate();
+      const r = await candidate();
       if (round >= 0) results[i].push(r);
-    });
+    }
   }
-  return results.map((rs) => ({ seconds: median(rs.map((r) => r.seconds)), mib: median(rs.map((r) => r.mib)) }));
+  return results.map((rs) => Object.fromEntries(Object.keys(rs[0]).map((key) => [key, median(rs.map((r) => r[key]))])));
 }
 
 export function median(values) {
