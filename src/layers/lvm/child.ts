@@ -9,7 +9,8 @@ import type { Group } from "./group.ts";
 import type { VolumeGroup } from "./model.ts";
 import type { LvPlan } from "./plan.ts";
 import { type LvSegment, segmentName } from "./segments.ts";
-import type { Built, Volumes } from "./volumes.ts";
+import type { Built } from "./targets.ts";
+import type { Volumes } from "./volumes.ts";
 
 /** A pool is looked at, but is no device. */
 type Opened = Omit<Built, "device"> & { readonly device: BlockDevice | null };

@@ -97,6 +97,18 @@ describe("RAID volumes made by a kernel", () => {
     expect(named(alone, "r1").info!.findings.map((f) => f.code)).toEqual(["lvm-raid-degraded"]);
   });
 
+  it("takes a disk that was cut for one that is missing", async () => {
+    const f = copyOf(raid);
+    const { at } = await placeOf(f, "r5ls_rimage_1");
+    const disks = new Map([...f.disks].map(([n, b]) => [n, n === "pb" ? b.subarray(0, at + 4096) : b]));
+    const layer = await open({ ...f, disks });
+    for (const name of ["r5ls", "r6nc", "r10"]) {
+      expect(named(layer, name).info!.findings.map((x) => x.code)).toEqual(["lvm-raid-degraded"]);
+      expect(await contentSha(await named(layer, name).open())).toBe(shaOf(raid, name));
+    }
+    expect(named(layer, "r1").info!.findings).toEqual([]);
+  });
+
   it("keeps all copies and parity right when it writes: any disk may go missing afterwards", async () => {
     const f = copyOf(raid);
     const layer = await open(f);

@@ -1,38 +1,23 @@
-import { checked } from "../../core/checked.ts";
 import type { BlockDevice } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
-import { slice } from "../../core/slice.ts";
-import { openCache } from "./cache/cache.ts";
-import { openWritecache } from "./cache/writecache.ts";
 import type { LogicalVolume, PhysicalVolume, VolumeGroup } from "./model.ts";
-import { openRaidVolume, type RaidMember } from "./raid/array.ts";
-import { type MirrorLeg, openOldMirror } from "./raid/mirror.ts";
 import type { Relations } from "./relations.ts";
 import { type Run, runsDevice } from "./runs.ts";
-import type {
-  CachePoolSegment,
-  CacheSegment,
-  LvSegment,
-  MirrorSegment,
-  RaidSegment,
-  ThinPoolSegment,
-  ThinSegment,
-  WritecacheSegment,
-} from "./segments.ts";
+import type { LvSegment, StripeArea, ThinPoolSegment, ThinSegment } from "./segments.ts";
 import { openSnapshot } from "./snapshot/snapshot-device.ts";
+import {
+  type Built,
+  cachedVolume,
+  errorDevice,
+  oldMirror,
+  type Parts,
+  raidVolume,
+  writecachedVolume,
+} from "./targets.ts";
 import { openThinPool, type ThinPool } from "./thin/pool.ts";
 import { openThinVolume } from "./thin/volume.ts";
-
-/** An opened LV. Its device lives as long as the group's members; it is never disposed of by itself. */
-export interface Built {
-  /** Writable as far as what lies below is; whether an LV may be written is for the plan and `readOnly` to say. */
-  readonly device: BlockDevice;
-  readonly findings: readonly Finding[];
-  /** Why nothing must be written although the metadata text permits it, or null. */
-  readonly readOnly: string | null;
-}
 
 export interface VolumesOptions {
   readonly vg: VolumeGroup;
@@ -49,11 +34,20 @@ export interface VolumesOptions {
  */
 export class Volumes {
   readonly #o: VolumesOptions;
+  readonly #parts: Parts;
   readonly #contents = new Map<string, Promise<Built>>();
   readonly #pools = new Map<string, Promise<ThinPool>>();
 
   constructor(options: VolumesOptions) {
     this.#o = options;
+    const { vg, writable, limits } = options;
+    this.#parts = {
+      vg,
+      writable,
+      limits,
+      content: (name) => this.content(name),
+      area: (area, length) => this.#area(area, length),
+    };
   }
 
   /** The LV as LVM would show it: a snapshot's or merging origin's view where it has one. */
@@ -122,83 +116,6 @@ export class Volumes {
     return { device, findings: [...pool.findings, ...(origin?.findings ?? [])], readOnly: pool.readOnly };
   }
 
-  async #raid(lv: LogicalVolume, s: RaidSegment, length: number): Promise<Built> {
-    const members: RaidMember[] = [];
-    for (const area of s.areas) {
-      const image = await this.#ifThere(area.image);
-      const meta = area.meta === null ? null : await this.#ifThere(area.meta);
-      const { status, segments } = this.#o.vg.lvs.get(area.image)!;
-      members.push({
-        image: image?.device ?? null,
-        meta: meta?.device ?? null,
-        unusable: imageProblem(status, segments),
-        writeMostly: status.includes("WRITEMOSTLY"),
-      });
-    }
-    return openRaidVolume({
-      name: lv.name,
-      segment: s,
-      length,
-      members,
-      neverSynced: lv.status.includes("NOTSYNCED"),
-      writable: this.#o.writable,
-    });
-  }
-
-  async #mirror(lv: LogicalVolume, s: MirrorSegment, length: number): Promise<Built> {
-    const legs: MirrorLeg[] = [];
-    for (const area of s.areas) {
-      const place = await ifReadable(this.#area(area.name));
-      legs.push(place && { device: place.device, at: place.at + area.extent * this.#o.vg.extentSize });
-    }
-    const log = s.log === null ? null : await this.#ifThere(s.log);
-    const { leg, findings } = await openOldMirror(lv.name, legs, log?.device ?? null, Math.ceil(length / s.regionSize));
-    return { device: slice(leg.device, leg.at, length, "lvm"), findings, readOnly: null };
-  }
-
-  async #cache(lv: LogicalVolume, s: CacheSegment): Promise<Built> {
-    const origin = await this.content(s.origin);
-    const part = await this.#cacheParts(s);
-    const opened = await openCache({ ...part, name: lv.name, origin: origin.device, limits: this.#o.limits });
-    return { device: opened.device, findings: [...origin.findings, ...opened.findings], readOnly: "it is cached" };
-  }
-
-  /** Metadata and data of a cache: LVs of a pool, or two areas of one LV. */
-  async #cacheParts(s: CacheSegment) {
-    if (s.volume) {
-      const { metadataStart, metadataLength, dataStart, dataLength, chunkSize, mode } = s.volume;
-      const { device } = await this.content(s.pool);
-      const area = (at: number, bytes: number) => {
-        if (at + bytes <= device.size) return slice(device, at, bytes, "lvm");
-        throw new StorageError("corrupt", `${s.pool}: the cache's areas reach beyond its end`, { layer: "lvm" });
-      };
-      return { metadata: area(metadataStart, metadataLength), data: area(dataStart, dataLength), chunkSize, mode };
-    }
-    const pool = this.#o.vg.lvs.get(s.pool)!.segments[0] as CachePoolSegment;
-    const metadata = await this.content(pool.metadata);
-    const data = await this.content(pool.data);
-    return { metadata: metadata.device, data: data.device, chunkSize: pool.chunkSize, mode: pool.mode };
-  }
-
-  async #writecache(lv: LogicalVolume, s: WritecacheSegment): Promise<Built> {
-    const origin = await this.content(s.origin);
-    const cache = await this.content(s.cache);
-    const { limits } = this.#o;
-    const { blockSize } = s;
-    const device = await openWritecache({
-      name: lv.name,
-      origin: origin.device,
-      cache: cache.device,
-      blockSize,
-      limits,
-    });
-    return { device, findings: [...origin.findings, ...cache.findings], readOnly: "it is cached" };
-  }
-
-  #ifThere(name: string): Promise<Built | null> {
-    return ifReadable(this.content(name));
-  }
-
   async #build(lv: LogicalVolume): Promise<Built> {
     const runs: Run[] = [];
     const findings: Finding[] = [];
@@ -219,8 +136,8 @@ export class Volumes {
     if (s.kind === "zero")
       return { run: { offset, length, stripeSize: length, places: [] }, findings: [], readOnly: null };
     if (s.kind === "striped") {
-      const areas = await Promise.all(s.areas.map((a) => this.#area(a.name)));
-      const places = areas.map((a, i) => ({ device: a.device, at: a.at + s.areas[i]!.extent * extentSize }));
+      const areas = await Promise.all(s.areas.map((a) => this.#area(a, length / s.areas.length)));
+      const places = areas.map(({ device, at }) => ({ device, at }));
       const stripeSize = places.length > 1 ? s.stripeSize : length;
       return {
         run: { offset, length, stripeSize, places },
@@ -250,13 +167,13 @@ export class Volumes {
       case "thin":
         return this.#thin(s, length);
       case "raid":
-        return this.#raid(lv, s, length);
+        return raidVolume(this.#parts, lv, s, length);
       case "mirror":
-        return this.#mirror(lv, s, length);
+        return oldMirror(this.#parts, lv, s, length);
       case "cache":
-        return this.#cache(lv, s);
+        return cachedVolume(this.#parts, lv, s);
       case "writecache":
-        return this.#writecache(lv, s);
+        return writecachedVolume(this.#parts, lv, s);
       default:
         throw new StorageError("unsupported", `segment type ${s.type} is not supported`, {
           layer: "lvm",
@@ -265,70 +182,22 @@ export class Volumes {
     }
   }
 
-  /** A PV, or another LV; `at`: byte offset of its first extent. */
-  async #area(name: string): Promise<Built & { readonly at: number }> {
+  /** Where an area lies; its device may end before it (a disk that was cut). */
+  async #area({ name, extent }: StripeArea, length: number): Promise<Built & { readonly at: number }> {
     const { vg, deviceOf } = this.#o;
     const pv = vg.pvs.get(name);
-    if (!pv) return { ...(await this.content(name)), at: 0 };
-    const device = deviceOf(pv);
+    const device = pv && deviceOf(pv);
     if (typeof device === "string") throw new StorageError("io", device, { layer: "lvm" });
-    return { device, findings: [], readOnly: null, at: pv.peStart };
+    const built = device ? { device, findings: [], readOnly: null } : await this.content(name);
+    const at = (pv?.peStart ?? 0) + extent * vg.extentSize;
+    if (at + length <= built.device.size) return { ...built, at };
+    throw new StorageError("io", `an extent lies beyond the end of ${name}`, { layer: "lvm", offset: at });
   }
 }
 
 function mergeFinding(snapshot: string, origin: string): Finding {
   const message = `snapshot ${snapshot} is being merged into ${origin}: what is shown is how it will be afterwards`;
   return { severity: "info", code: "lvm-snapshot-merging", message, layer: "lvm" };
-}
-
-/** Null when a device is missing: the layout may make up for that. */
-async function ifReadable<T>(work: Promise<T>): Promise<T | null> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof StorageError && error.code === "io") return null;
-    throw error;
-  }
-}
-
-/** Why LVM itself does not use an image although it is there, or null. */
-function imageProblem(status: readonly string[], segments: readonly LvSegment[]): string | null {
-  // add_areas_line in lib/activate/dev_manager.c leaves out an image that was split off to be read by itself.
-  if (!status.includes("WRITE")) return "it is split off (--trackchanges)";
-  if (status.includes("REBUILD")) return "it is to be rebuilt";
-  return segments.some((s) => s.kind === "error") ? "a part of it is lost" : null;
-}
-
-/** Where there is nothing to read or write, by LVM's own word (device-mapper's error target). */
-function errorDevice(size: number, name: string): BlockDevice {
-  const fail = async () => {
-    throw new StorageError("io", `${name}: this part of it is lost (an error segment)`, { layer: "lvm" });
-  };
-  const caps = {
-    writable: false,
-    alignment: 1,
-    sectorSize: 512,
-    optimalIo: 4096,
-    extents: false,
-    zero: false,
-    discard: false,
-  };
-  return checked(
-    {
-      size,
-      caps,
-      read: fail,
-      write: fail,
-      zero: fail,
-      discard: fail,
-      async *extents(offset, length) {
-        yield { offset, length, kind: "data" };
-      },
-      async flush() {},
-      async [Symbol.asyncDispose]() {},
-    },
-    "lvm",
-  );
 }
 
 function unique(findings: readonly Finding[]): Finding[] {
