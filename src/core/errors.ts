@@ -72,6 +72,11 @@ export function describeError(thrown: unknown): string {
   return `${error.message} (${error.layer}${error.offset === undefined ? "" : ` at ${error.offset}`})`;
 }
 
+/** The same with what the user can do, where there is something: for places that have no line of their own for the hint. */
+export function describeWithHint(error: StorageError): string {
+  return error.hint === undefined ? describeError(error) : `${describeError(error)}; ${error.hint}`;
+}
+
 /** Wraps an operating-system error; a StorageError passes unchanged. */
 export function ioError(error: unknown, what: string, options: StorageErrorOptions = {}): StorageError {
   if (error instanceof StorageError) return error;

@@ -1,4 +1,14 @@
-import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync, type Stats, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { checked } from "./checked.ts";
 import type { BlockDevice, Capabilities, Extent } from "./device.ts";
 import { ioError, StorageError } from "./errors.ts";
@@ -39,19 +49,27 @@ export function openFileDevice(path: string, options: FileDeviceOptions = {}): F
   const { O_RDONLY, O_RDWR, O_EXCL, O_CLOEXEC } = FLAGS;
   let fd: number;
   try {
+    refuseOthers(path, statSync(path));
     fd = openSync(path, (options.writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | (options.exclusive ? O_EXCL : 0));
   } catch (error) {
     throw ioError(error, `cannot open ${path}`, { layer: "file", hint: hintFor(error) });
   }
   try {
     const stat = fstatSync(fd);
-    if (stat.isDirectory()) throw new StorageError("usage", `${path} is a directory`, { layer: "file" });
+    refuseOthers(path, stat);
     const bare = new BareFile(fd, path, stat, options);
     return Object.assign(checked(bare, "file"), { fd, stat });
   } catch (error) {
     closeSync(fd);
     throw ioError(error, `cannot use ${path}`, { layer: "file" });
   }
+}
+
+/** Asked before opening too: to open a pipe waits for its other end, and to open a character device may do anything. */
+function refuseOthers(path: string, stat: Stats): void {
+  if (stat.isFile() || stat.isBlockDevice()) return;
+  const kind = stat.isDirectory() ? "a directory" : "neither a regular file nor a block device";
+  throw new StorageError("usage", `${path} is ${kind}`, { layer: "file" });
 }
 
 const FLAGS = { O_RDONLY: 0, O_RDWR: 2, O_EXCL: 0o200, O_CLOEXEC: 0o2000000 };

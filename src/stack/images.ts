@@ -29,6 +29,11 @@ export interface ImagePlace {
   readonly layer: LayerName;
   /** Images that were opened because one named the next. */
   readonly depth: number;
+  /**
+   * That this is an image was concluded from its first bytes alone, which a guest may have written: it may name only what the user
+   * named as well (`--allow-path`). Else a guest could read a neighbour's disk, which lies in the same folder.
+   */
+  readonly guessed?: boolean | undefined;
   /** Real paths of those images and of this one. */
   readonly chain?: readonly string[] | undefined;
 }
@@ -55,6 +60,20 @@ export async function detectImage(file: BlockDevice): Promise<LayerDriver | null
   return null;
 }
 
+/** Endings by which the host's administrator says that a file is an image. `.img` and none at all say nothing: raw disks have them. */
+const ENDINGS: Readonly<Record<string, RegExp>> = {
+  qcow2: /\.qcow2?$/i,
+  vmdk: /\.vmdk$/i,
+  vdi: /\.vdi$/i,
+  vhd: /\.(vhd|vpc)$/i,
+  vhdx: /\.vhdx$/i,
+};
+
+/** Whether a file's own name says that it is an image of this driver's format. */
+export function namedAsImage(name: string, driver: LayerDriver): boolean {
+  return ENDINGS[driver.name]?.test(name) ?? false;
+}
+
 /** The context for a layer that lies in no image file, or whose references are not to be followed. */
 export function layerContext(options: ContextOptions, layer: LayerName, detachedHeader?: BlockDevice): OpenContext {
   return { ...imageContext(options, { path: null, layer, depth: 0 }), ...(detachedHeader ? { detachedHeader } : {}) };
@@ -70,6 +89,16 @@ export function imageContext(options: ContextOptions, place: ImagePlace): OpenCo
       throw new StorageError("gate", `an image that is not a file itself names the file ${reference}`, { layer });
     }
     const found = gate.locate(reference, place.path, layer);
+    if (place.guessed && !gate.trusts(found.real)) {
+      throw new StorageError(
+        "gate",
+        `the file ${reference} is named by what looks like a ${layer} image, but a guest may have written that`,
+        {
+          layer,
+          hint: `if it is an image and no raw disk of a guest, say so: --format ${layer}`,
+        },
+      );
+    }
     if (!chain.includes(found.real)) return found;
     throw new StorageError("corrupt", `the image needs ${reference}, which is the image itself or needs it in turn`, {
       layer,

@@ -1,12 +1,20 @@
 import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
-import { describeError, StorageError } from "../core/errors.ts";
+import { describeWithHint, StorageError } from "../core/errors.ts";
 import type { Finding, Json } from "../core/finding.ts";
 import type { ImageFormat, Layer, LayerChild, LayerDriver, NodeInfo } from "../core/layer.ts";
 import { findExtBackup } from "../filesystems/ext-backup.ts";
 import { recognise } from "../filesystems/registry.ts";
 import { missingRoles } from "../layers/lvm/driver.ts";
-import { type ContextOptions, detectImage, imageContext, imageDriver, layerContext } from "./images.ts";
+import {
+  type ContextOptions,
+  detectImage,
+  type ImagePlace,
+  imageContext,
+  imageDriver,
+  layerContext,
+  namedAsImage,
+} from "./images.ts";
 import { leafInfo, withDetail } from "./node-info.ts";
 import { NESTED_DRIVERS } from "./registry.ts";
 import { nameNodes } from "./selectors.ts";
@@ -132,13 +140,19 @@ class Resolver implements Stack {
     if (source.format !== null && !(await driver.probe(window)) && (await luks.probe(window))) {
       await this.#imageInLuks(luks, driver, source, root);
     } else {
-      await this.#image(driver, source.device, source.path, root);
+      const guessed = source.format === null && !namedAsImage(source.name, driver);
+      await this.#image(driver, source.device, { path: source.path, guessed }, root);
     }
   }
 
-  async #image(driver: LayerDriver, device: BlockDevice, path: string | null, parent: TreeNode): Promise<void> {
+  async #image(
+    driver: LayerDriver,
+    device: BlockDevice,
+    place: Pick<ImagePlace, "path" | "guessed">,
+    parent: TreeNode,
+  ): Promise<void> {
     const { snapshot } = this.#options;
-    const context = { ...imageContext(this.#options, { path, layer: driver.name, depth: 0 }), snapshot };
+    const context = { ...imageContext(this.#options, { ...place, layer: driver.name, depth: 0 }), snapshot };
     const layer = await this.#track(driver.open([device], context));
     const size = layer.children[0]?.size ?? device.size;
     const node = this.#child(parent, driver.name, layer.info, null, size, null, true);
@@ -151,7 +165,7 @@ class Resolver implements Stack {
     const node = this.#child(root, "luks", layer.info, 0, source.device.size, null, false);
     const child = layer.children[0];
     if (layer.locked || !child) return this.#intoLayer(layer, node, 0);
-    await this.#image(image, await this.#track(child.open()), null, node);
+    await this.#image(image, await this.#track(child.open()), { path: null }, node);
   }
 
   /**
@@ -371,15 +385,16 @@ class Resolver implements Stack {
 
   /** A layer above that failed: the tree keeps what is below, says why, and stays usable for all the rest. */
   #fail(node: TreeNode, error: StorageError): void {
+    const message = describeWithHint(error);
     const finding: Finding = {
       severity: "error",
       code: `${error.layer ?? "stack"}-${error.code}`,
       layer: error.layer ?? "stack",
-      message: error.hint ? `${describeError(error)}; ${error.hint}` : describeError(error),
+      message,
       offset: error.offset,
     };
     node.findings.push(finding);
-    node.details = { ...node.details, unavailable: describeError(error) };
+    node.details = { ...node.details, unavailable: message };
   }
 
   #child(

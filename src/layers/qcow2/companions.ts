@@ -1,5 +1,5 @@
 import type { BlockDevice } from "../../core/device.ts";
-import { describeError, StorageError } from "../../core/errors.ts";
+import { describeWithHint, StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { OpenContext, UnlockedHeader } from "../../core/layer.ts";
 import { slice } from "../../core/slice.ts";
@@ -29,7 +29,7 @@ export async function openCompanions(head: Head, context: OpenContext, findings:
       findings.push({
         severity: "error",
         code,
-        message: `${what} cannot be opened: ${describeError(error)}${error.hint ? `; ${error.hint}` : ""}`,
+        message: `${what} cannot be opened: ${describeWithHint(error)}`,
         layer: "qcow2",
       });
       problem ??= error;

@@ -1,6 +1,6 @@
 import { checked } from "../../core/checked.ts";
 import type { BlockDevice } from "../../core/device.ts";
-import { describeError, StorageError } from "../../core/errors.ts";
+import { describeWithHint, StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import type {
   Layer,
@@ -154,7 +154,7 @@ function opened(o: Opened): Layer {
         info: null,
         offset: null,
         size: o.snapshot?.diskSize ?? head.header.size,
-        unavailable: o.problem ? describeError(o.problem) : null,
+        unavailable: o.problem ? describeWithHint(o.problem) : null,
         hasContent: true,
         async open() {
           const writable = context.writable && file.caps.writable && (companions.dataFile?.caps.writable ?? true);
