@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { printable } from "../bytes/text.ts";
 import { describeError, type StorageError } from "../core/errors.ts";
 import { findProgram } from "./find.ts";
 
@@ -110,12 +111,8 @@ export function interrupted(name: string, o: Outcome): Judgement | null {
 /** Longest reason taken from a checker's own words. */
 const MAX_QUOTED = 300;
 
-/** The last line that says something, for a reason; control characters of guest-chosen names are taken out. */
+/** The last line that says something, for a reason. */
 export function lastLine(output: string): string {
-  const lines = output.split("\n").map((l) => printable(l).trim());
+  const lines = output.split("\n").map((l) => printable(l.trim()));
   return (lines.findLast((l) => l !== "") ?? "no message").slice(0, MAX_QUOTED);
-}
-
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, " ");
 }

@@ -1,3 +1,4 @@
+import { printable } from "../bytes/text.ts";
 import {
   type Checker,
   type CheckMode,
@@ -7,7 +8,6 @@ import {
   lastLine,
   notChecked,
   type Outcome,
-  printable,
   queryVersion,
   tooOld,
 } from "./checker.ts";
@@ -95,7 +95,7 @@ function complete(o: Outcome): boolean {
 /** The named features, "" when they are not named, null when that is not the trouble (e2fsck/unix.c, lib/ext2fs/openfs.c). */
 function unsupportedFeatures(output: string): string | null {
   const named = /has unsupported feature\(s\):(.*)$/m.exec(output);
-  if (named) return printable(named[1]!).trim();
+  if (named) return printable(named[1]!.trim());
   return /Get a newer version of e2fsck|unsupported (read-only )?feature\(s\)/.test(output) ? "" : null;
 }
 

@@ -156,7 +156,7 @@ describe("e2fsckProgress", () => {
 
 describe("a reason taken from a checker's output", () => {
   it("is one short printable line", () => {
-    expect(lastLine("first\n  last \u001b]0;title\u0007 line\n\n")).toBe("last  ]0;title  line");
+    expect(lastLine("first\n  last \u001b]0;title\u0007 line\n\n")).toBe("last \\x1b]0;title\\x07 line");
     expect(lastLine("x".repeat(5000)).length).toBeLessThanOrEqual(300);
     expect(lastLine("\n \n")).toBe("no message");
   });

@@ -1,11 +1,11 @@
 import { alignUp } from "../../bytes/integers.ts";
 import { type Decoded, struct } from "../../bytes/struct.ts";
+import { shortPrintable } from "../../bytes/text.ts";
 import { type BlockDevice, readBytes } from "../../core/device.ts";
 import { StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import { hashKnown } from "../../crypto/hash.ts";
 import { cipherSpec } from "../../crypto/sector-cipher.ts";
-import { printable } from "./printable.ts";
 import type { Keyslot, LuksHeader } from "./types.ts";
 
 /** Offsets in a LUKS1 header count sectors of this many bytes. */
@@ -127,7 +127,9 @@ function headerOf(raw: RawHeader, slots: readonly RawSlot[], findings: readonly 
     },
     findings,
     keyslots: cipher && hash ? active.map(({ slot, i }) => keyslotOf(raw, slot, i, cipher)) : [],
-    unusable: hash ? [] : active.map(({ i }) => `keyslot ${i}: the hash ${printable(raw.hashSpec)} is not supported`),
+    unusable: hash
+      ? []
+      : active.map(({ i }) => `keyslot ${i}: the hash ${shortPrintable(raw.hashSpec)} is not supported`),
     payload: cipher
       ? {
           offset: raw.payloadOffset * SECTOR,
@@ -139,7 +141,7 @@ function headerOf(raw: RawHeader, slots: readonly RawSlot[], findings: readonly 
         }
       : {
           code: "unsupported",
-          refused: `the cipher ${printable(name)} with a key of ${raw.keyBytes * 8} bits is not supported`,
+          refused: `the cipher ${shortPrintable(name)} with a key of ${raw.keyBytes * 8} bits is not supported`,
         },
   };
 }

@@ -1,7 +1,7 @@
 import { isZero } from "../../bytes/integers.ts";
+import { shortPrintable } from "../../bytes/text.ts";
 import { StorageError } from "../../core/errors.ts";
 import { safeNumber } from "../../core/numbers.ts";
-import { printable } from "./printable.ts";
 
 /** A JSON object of the header with its path, for messages. Fields are taken by name and type, or it is corrupt. */
 export class JsonRecord {
@@ -49,7 +49,7 @@ export class JsonRecord {
   uint64(key: string): number {
     const value = this.string(key);
     if (!/^\d{1,20}$/.test(value)) throw bad(this.#at(key), "is not a decimal number");
-    return safeNumber(BigInt(value), printable(this.#at(key)), "luks2");
+    return safeNumber(BigInt(value), shortPrintable(this.#at(key)), "luks2");
   }
 
   /** Standard base64 of at most `max` bytes, at least one. */
@@ -84,7 +84,7 @@ export class JsonRecord {
 
 /** The error of a field that is not as it must be; `path` names it (`keyslots.0.area.offset`). */
 export function bad(path: string, what: string): StorageError {
-  return new StorageError("corrupt", `JSON metadata: ${path === "" ? "it" : printable(path)} ${what}`, {
+  return new StorageError("corrupt", `JSON metadata: ${path === "" ? "it" : shortPrintable(path)} ${what}`, {
     layer: "luks2",
   });
 }

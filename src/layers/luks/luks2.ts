@@ -1,3 +1,4 @@
+import { shortPrintable } from "../../bytes/text.ts";
 import type { BlockDevice } from "../../core/device.ts";
 import type { Finding, Json } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
@@ -5,7 +6,6 @@ import { hashKnown } from "../../crypto/hash.ts";
 import { cipherSpec } from "../../crypto/sector-cipher.ts";
 import { type Luks2Copy, readLuks2 as readHeaders } from "./luks2-binary.ts";
 import { isBackup, type Luks2Digest, type Luks2Keyslot, type Luks2Segment } from "./luks2-metadata.ts";
-import { printable } from "./printable.ts";
 import type { Keyslot, LuksHeader, Payload, Refusal } from "./types.ts";
 
 /** Reads and verifies the headers of `device`; `corrupt` when neither is valid. */
@@ -37,7 +37,7 @@ function headerOf(copy: Luks2Copy, findings: readonly Finding[]): LuksHeader {
 /** A keyslot as the unlocking needs it, or why it cannot be used. */
 function keyslotOf(k: Luks2Keyslot, digest: Luks2Digest | null, keyBytes: number | null): Keyslot | string {
   const cannot = (why: string) => `keyslot ${k.id}: ${why}`;
-  const no = (what: string, name: string) => cannot(`the ${what} ${printable(name)} is not supported`);
+  const no = (what: string, name: string) => cannot(`the ${what} ${shortPrintable(name)} is not supported`);
   if (k.type !== "luks2") return no("type", k.type);
   if (!k.key) return no("key derivation", k.kdfType ?? "");
   if (!digest?.pbkdf2) return cannot("its digest is of an unsupported type");
@@ -67,16 +67,16 @@ function payloadOf(copy: Luks2Copy, segments: readonly Luks2Segment[], keyBytes:
   const { requirements } = copy.metadata;
   if (requirements.some((r) => REENCRYPT.includes(r))) {
     return refused(
-      `a re-encryption was begun and is not finished (${requirements.map(printable).join(", ")}): end it first with cryptsetup reencrypt --resume-only`,
+      `a re-encryption was begun and is not finished (${requirements.map(shortPrintable).join(", ")}): end it first with cryptsetup reencrypt --resume-only`,
     );
   }
   if (requirements.length > 0) {
-    return refused(`the header requires ${requirements.map(printable).join(", ")}, which is not supported`);
+    return refused(`the header requires ${requirements.map(shortPrintable).join(", ")}, which is not supported`);
   }
   // Not without a requirement in a sane header; a hostile one could have half of the data taken for plaintext.
   if (segments.some((s) => s.flags.includes("in-reencrypt"))) return refused("a segment is said to be re-encrypted");
   const other = segments.find((s) => !s.crypt);
-  if (other) return refused(`a segment of the type ${printable(other.type)} is not supported`);
+  if (other) return refused(`a segment of the type ${shortPrintable(other.type)} is not supported`);
   const [segment] = segments;
   // cryptsetup itself opens the first of them up to the device's end (LUKS2_activate in lib/luks2/luks2_json_metadata.c): nobody can say which is right.
   if (segments.length !== 1 || !segment?.crypt)
@@ -84,13 +84,15 @@ function payloadOf(copy: Luks2Copy, segments: readonly Luks2Segment[], keyBytes:
   const { crypt } = segment;
   if (crypt.integrity !== null) {
     return refused(
-      `integrity protection (${printable(crypt.integrity)}, dm-integrity) is not supported: only a kernel can open it (cryptsetup open)`,
+      `integrity protection (${shortPrintable(crypt.integrity)}, dm-integrity) is not supported: only a kernel can open it (cryptsetup open)`,
     );
   }
   if (keyBytes === null) return { code: "no-key", refused: "no keyslot is left that opens the data: its key is gone" };
   const cipher = cipherSpec(crypt.encryption, keyBytes);
   if (!cipher) {
-    return refused(`the cipher ${printable(crypt.encryption)} with a key of ${keyBytes * 8} bits is not supported`);
+    return refused(
+      `the cipher ${shortPrintable(crypt.encryption)} with a key of ${keyBytes * 8} bits is not supported`,
+    );
   }
   return {
     offset: segment.offset,
