@@ -1,6 +1,7 @@
 import { StorageError } from "../../src/core/errors.ts";
 import type { KeyProvider, OpenContext } from "../../src/core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
+import { unlockEmbedded } from "../../src/layers/luks/embedded.ts";
 import type { Input } from "../engine/sparse.ts";
 import { type Meter, watchedDevice } from "../engine/watched.ts";
 
@@ -22,10 +23,16 @@ export const ONE_KEY: KeyProvider = {
 
 /** Images that the input's first part names are its second part. */
 export function fuzzContext(input: Input, meter: Meter, writable: boolean): OpenContext {
+  const unlocking = { keys: ONE_KEY, limits: FUZZ_LIMITS };
   return {
     writable,
-    keys: ONE_KEY,
-    limits: FUZZ_LIMITS,
+    ...unlocking,
+    unlockHeader: (header) => unlockEmbedded(header, unlocking),
+    openDataFile: async () => {
+      const other = input[1];
+      if (!other) throw new StorageError("gate", "there is no data file");
+      return watchedDevice(other, meter, 1, writable);
+    },
     openImage: async () => {
       const other = input[1];
       if (!other) throw new StorageError("gate", "there is no other image");

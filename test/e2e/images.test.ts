@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CheckDocument } from "../../src/usecases/documents.ts";
-import { must, run, unterbau } from "../helpers/cli.ts";
+import { CLI, must, run, unterbau } from "../helpers/cli.ts";
 import { copyOf, cutOut, damage, fileSize, type Guest, makeGuest, sha256File, toLuks1 } from "../helpers/guest.ts";
 
 const TIME = { E2FSCK_TIME: "1800000000", E2FSPROGS_FAKE_TIME: "1800000000" };
@@ -65,6 +65,49 @@ describe("images of every shape", () => {
     const image = path(`${type}.qcow2`);
     await must("qemu-img", ["convert", "-c", "-O", "qcow2", "-o", `compression_type=${type}`, raw, image]);
     await trial(image);
+  });
+
+  it("an internal snapshot in place of the disk: read, checked, never repaired", async () => {
+    const image = path("time-travel.qcow2");
+    await must("qemu-img", ["convert", "-O", "qcow2", raw, image]);
+    await must("qemu-img", ["snapshot", "-c", "damaged", image]);
+    await must("qemu-io", ["-c", `write -P 0 0 ${fileSize(raw)}`, image]);
+    const then = ["--snapshot", "damaged"];
+    expect((await unterbau(["check", image, ...then], { env })).code).toBe(4);
+    expect((await unterbau(["check", image], { env })).code).not.toBe(4);
+    await content(image, "-l", "damaged");
+    cutOut(path("whole"), guest.root.offset, guest.root.size, path("part"));
+    const out = path("out");
+    await must(
+      "sh",
+      ["-c", `node "$0" read "$1" --snapshot damaged --volume "$2" > "$3"`, CLI, image, guest.selector, out],
+      { env },
+    );
+    expect(await sha256File(out)).toBe(await sha256File(path("part")));
+    const before = await sha256File(image);
+    const refused = await unterbau(["check", image, ...then, "--repair"], { env });
+    expect([refused.code, refused.stderr]).toEqual([8, expect.stringContaining("can be read only")]);
+    expect((await unterbau(["check", image, "--snapshot", "other"], { env })).stderr).toContain("1 (damaged)");
+    expect(await sha256File(image)).toBe(before);
+  });
+
+  it("a data file is repaired and undone with its image", async () => {
+    const image = path("apart.qcow2");
+    const data = path("apart.data");
+    await must("qemu-img", ["create", "-q", "-f", "qcow2", "-o", `data_file=${data}`, image, String(fileSize(raw))]);
+    await must("qemu-img", ["convert", "-n", "-f", "raw", "-O", "qcow2", raw, image]);
+    const before = await Promise.all([image, data].map(sha256File));
+    expect((await unterbau(["check", image, "--repair"], { env })).stderr).toContain("--format qcow2");
+    const r = await unterbau(["check", image, "--repair", "--format", "qcow2", "--json"], { env });
+    expect(r.code).toBe(1);
+    await must("qemu-img", ["check", "-q", image]);
+    await content(image);
+    cutOut(path("whole"), guest.root.offset, guest.root.size, path("part"));
+    expect(await sha256File(path("part"))).toBe(repaired);
+    expect(await sha256File(data)).not.toBe(before[1]);
+    const { run: id } = JSON.parse(r.stdout.toString()) as CheckDocument;
+    expect((await unterbau(["undo", id!], { env })).code).toBe(0);
+    expect(await Promise.all([image, data].map(sha256File))).toEqual(before);
   });
 
   it("internal snapshots stay what they were", async () => {
