@@ -137,11 +137,14 @@ function volumeKind(node: TreeNode): VolumeKind | null {
     case "luks1":
     case "luks2":
       return transparentKind(node);
+    case "lvm-lv":
+      // A part of another volume, or a pool of others: what cannot be read of it is told there.
+      if (node.details.role === "internal" || node.details.role === "pool") return null;
+      return node.children.length === 0 && node.details.unavailable !== undefined ? "unknown" : null;
     case "lvm-pv":
     case "md-member":
     case "md":
     case "partition":
-    case "lvm-lv":
     case "raw":
       return node.children.length === 0 && node.details.unavailable !== undefined ? "unknown" : null;
     default:

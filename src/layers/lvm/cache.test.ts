@@ -25,7 +25,11 @@ describe("cached volumes after a power cut", () => {
       expect(child.info!.findings.map((f) => f.code)).toEqual(name === "wc" ? [] : ["lvm-cache-dirty"]);
     }
     // The origins alone would not do: that is what the cache is read for.
-    for (const [name, origin] of [["wc", "wc_wcorig"]] as const) {
+    for (const [name, origin] of [
+      ["wb", "wb_corig"],
+      ["vol", "vol_corig"],
+      ["wc", "wc_wcorig"],
+    ] as const) {
       const { sha256 } = cache.volumes.find((v) => v.name === name)!;
       expect(await contentSha(await named(layer, origin).open())).not.toBe(sha256);
     }
