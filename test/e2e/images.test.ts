@@ -97,8 +97,7 @@ describe("images of every shape", () => {
     await must("qemu-img", ["create", "-q", "-f", "qcow2", "-o", `data_file=${data}`, image, String(fileSize(raw))]);
     await must("qemu-img", ["convert", "-n", "-f", "raw", "-O", "qcow2", raw, image]);
     const before = await Promise.all([image, data].map(sha256File));
-    expect((await unterbau(["check", image, "--repair"], { env })).stderr).toContain("--format qcow2");
-    const r = await unterbau(["check", image, "--repair", "--format", "qcow2", "--json"], { env });
+    const r = await unterbau(["check", image, "--repair", "--json"], { env });
     expect(r.code).toBe(1);
     await must("qemu-img", ["check", "-q", image]);
     await content(image);
