@@ -65,5 +65,5 @@ async function fuzzAll(): Promise<number> {
 
 if (values.help) say(USAGE);
 else if (values["make-seeds"]) makeSeeds();
-else if (values["add-seed"]) addSeed(...(positionals as [string, string]));
+else if (values["add-seed"]) await addSeed(...(positionals as [string, string]));
 else process.exitCode = (await fuzzAll()) === 0 ? 0 : 1;

@@ -6,7 +6,10 @@ import { LvmHost } from "../test/helpers/lvm.ts";
 import { emptyDisk, feed } from "../test/helpers/partition-tables.ts";
 import { run, sparseFile, temporaryFolder } from "../test/helpers/programs.ts";
 import { Sparse } from "./engine/sparse.ts";
+import { Meter } from "./engine/watched.ts";
 import type { InputJson } from "./seeds.ts";
+import { tolerant } from "./targets/exercise.ts";
+import { targetNamed } from "./targets/index.ts";
 
 /**
  * Makes fuzz/seeds with the formats' own tools (needs root for loop devices): `node fuzz/run.mjs --make-seeds`. They are committed, so
@@ -224,8 +227,35 @@ function filesystems(): void {
 }
 
 /** Makes a seed of disks that are there already, for what only a kernel can make: `--add-seed NAME DESCRIPTION DISK…`. */
-export function addSeed(name: string, description: string, ...disks: string[]): void {
-  save(name, description, ...disks);
+export async function addSeed(name: string, description: string, ...disks: string[]): Promise<void> {
+  const whole = disks.map((path) => Sparse.of(readFileSync(path)));
+  const meter = new PageMeter();
+  await tolerant(() => targetNamed("stack").run(whole, meter));
+  const parts = whole.map((disk, i) => {
+    const kept = new Sparse(disk.size);
+    for (const page of meter.pages(i)) {
+      const bytes = disk.read(page * PAGE, PAGE);
+      if (deflateRawSync(bytes).length < COMPRESSIBLE) kept.write(page * PAGE, bytes);
+    }
+    return kept.toJson();
+  });
+  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify({ description, parts } satisfies InputJson)}\n`);
+}
+
+/** Remembers which pages were read in small pieces, as metadata is. */
+class PageMeter extends Meter {
+  readonly #pages = new Map<number, Set<number>>();
+
+  override count(part: number, offset: number, length: number): void {
+    const pages = this.#pages.get(part) ?? new Set();
+    this.#pages.set(part, pages);
+    if (length > 64 * 1024) return;
+    for (let page = Math.floor(offset / PAGE); page * PAGE < offset + length; page++) pages.add(page);
+  }
+
+  pages(part: number): number[] {
+    return [...(this.#pages.get(part) ?? [])].sort((a, b) => a - b);
+  }
 }
 
 /** Writes all seeds that tools alone can make anew. */

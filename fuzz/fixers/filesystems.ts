@@ -1,16 +1,6 @@
 import { crc32cRaw } from "../../src/bytes/crc.ts";
 import type { Sparse } from "../engine/sparse.ts";
-import { ascii, put32, u32 } from "./numbers.ts";
-
-const METADATA_CSUM = 0x400;
-
-/** The superblock of ext4 with metadata_csum ("Checksums" in the kernel's ext4 documentation). */
-export function fixExtSuperblock(image: Sparse): void {
-  const sb = image.read(1024, 1024);
-  if (sb[56] !== 0x53 || sb[57] !== 0xef || (u32(sb, 100) & METADATA_CSUM) === 0) return;
-  put32(sb, 1020, crc32cRaw(sb.subarray(0, 1020), 0xffff_ffff));
-  image.write(1024, sb);
-}
+import { ascii, put32 } from "./numbers.ts";
 
 /** The superblock of XFS version 5; it covers the sector, with its own field as zeros. */
 export function fixXfs(image: Sparse): void {

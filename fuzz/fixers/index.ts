@@ -1,12 +1,14 @@
 import type { Sparse } from "../engine/sparse.ts";
-import { fixBtrfs, fixExtSuperblock, fixXfs } from "./filesystems.ts";
+import { fixPersistentData } from "./device-mapper.ts";
+import { fixExt } from "./ext.ts";
+import { fixBtrfs, fixXfs } from "./filesystems.ts";
 import { fixVhd, fixVhdx } from "./images.ts";
 import { fixLuks2 } from "./luks.ts";
 import { fixLvm } from "./lvm.ts";
 import { fixMd } from "./md.ts";
 import { fixGpt } from "./partitions.ts";
 
-const FIXERS = [fixGpt, fixLvm, fixLuks2, fixExtSuperblock, fixXfs, fixBtrfs, fixMd, fixVhdx, fixVhd];
+const FIXERS = [fixGpt, fixLvm, fixLuks2, fixExt, fixXfs, fixBtrfs, fixMd, fixPersistentData, fixVhdx, fixVhd];
 
 /** Makes every checksum right whose structure is recognised by its magic. */
 export function fixChecksums(parts: readonly Sparse[]): void {

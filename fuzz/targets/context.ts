@@ -1,3 +1,4 @@
+import { crc32 } from "../../src/bytes/crc.ts";
 import { StorageError } from "../../src/core/errors.ts";
 import type { KeyProvider, OpenContext } from "../../src/core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
@@ -21,9 +22,14 @@ export const ONE_KEY: KeyProvider = {
   },
 };
 
+const NO_KEY: KeyProvider = { secretsFor: async () => [] };
+/** Deriving keys takes most of the time: only one in so many inputs of a target that is about headers gets the passphrase. */
+const KEY_EVERY = 8;
+
 /** Images that the input's first part names are its second part. */
 export function fuzzContext(input: Input, meter: Meter, writable: boolean): OpenContext {
-  const unlocking = { keys: ONE_KEY, limits: FUZZ_LIMITS };
+  const knows = crc32(input[0]!.read(0, 4096)) % KEY_EVERY === 0;
+  const unlocking = { keys: knows ? ONE_KEY : NO_KEY, limits: FUZZ_LIMITS };
   return {
     writable,
     ...unlocking,

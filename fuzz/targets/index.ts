@@ -1,4 +1,5 @@
 import type { Target } from "../engine/target.ts";
+import { extfsTarget } from "./extfs.ts";
 import { recogniseTarget } from "./filesystems.ts";
 import { layerTargets } from "./layers.ts";
 import { selfTargets } from "./self.ts";
@@ -10,6 +11,7 @@ import { undoLogTarget } from "./undo-log.ts";
 export const TARGETS: readonly Target[] = [
   ...layerTargets(),
   recogniseTarget,
+  extfsTarget,
   stackTarget,
   ...streamTargets,
   undoLogTarget,
