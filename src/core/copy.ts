@@ -40,7 +40,10 @@ export async function copyDevice(
 ): Promise<CopyProgress> {
   const { blank, signal, every = CHECKPOINT, onCheckpoint, onProgress } = options;
   const total = source.size;
-  const buffer = new Uint8Array(CHUNK);
+  // One chunk is written while the next is read.
+  const buffers = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)] as const;
+  let turn = 0;
+  let writing: Promise<void> = Promise.resolve();
   let written = 0;
   let done = options.from ?? 0;
   let saved = done;
@@ -65,24 +68,35 @@ export async function copyDevice(
       if (extent.kind === "data") {
         // Chunks end on multiples of their size, so that a target's clusters are written whole.
         const length = Math.min(alignDown(done, CHUNK) + CHUNK, end) - done;
-        const bytes = buffer.subarray(0, length);
-        await source.read(bytes, done, { signal });
-        await data(bytes, done);
+        const bytes = buffers[turn++ % 2]!.subarray(0, length);
+        await settled(source.read(bytes, done, { signal }), writing);
+        writing = data(bytes, done);
+        // It is awaited with the next chunk, or at the end.
+        writing.catch(() => undefined);
         done += length;
       } else {
+        await writing;
         await zeros(done, end - done);
         done = end;
       }
       onProgress?.({ done, total, written });
       if (onCheckpoint && done - saved >= every) {
+        await writing;
         await target.flush();
         await onCheckpoint(done);
         saved = done;
       }
     }
   }
+  await writing;
   await target.flush();
   return { done, total, written };
+}
+
+/** Waits for both, also when one fails: neither may still use its buffer afterwards. */
+async function settled(reading: Promise<void>, writing: Promise<void>): Promise<void> {
+  const failed = (await Promise.allSettled([writing, reading])).find((r) => r.status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 interface Run {

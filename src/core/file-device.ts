@@ -4,9 +4,11 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
+  read,
   readSync,
   type Stats,
   statSync,
+  write,
   writeSync,
 } from "node:fs";
 import { checked } from "./checked.ts";
@@ -16,6 +18,8 @@ import { ioError, StorageError } from "./errors.ts";
 /** Requests are cut into pieces of this many bytes, so that an abort is seen and the event loop runs between them. */
 const CHUNK = 8 * 1024 * 1024;
 const ZEROS = new Uint8Array(1024 * 1024);
+/** From so many bytes on, the way to the thread pool and back costs little beside the request itself. */
+const LARGE = 256 * 1024;
 
 /** Finds the next data or hole at or after an offset (lseek(2) SEEK_DATA and SEEK_HOLE). */
 export interface HoleFinder {
@@ -31,6 +35,11 @@ export interface FileDeviceOptions {
   readonly size?: number;
   readonly sectorSize?: number;
   readonly holes?: HoleFinder | undefined;
+  /**
+   * Large requests go to the thread pool, so that the caller can work on other data meanwhile: for copying. Else all are done in place,
+   * which takes less time.
+   */
+  readonly background?: boolean | undefined;
   /** Open with O_EXCL: on a block device the kernel refuses while it is mounted or held. */
   readonly exclusive?: boolean;
 }
@@ -88,6 +97,17 @@ function hintFor(error: unknown): string | undefined {
   }
 }
 
+type Aside = (fd: number, bytes: Uint8Array, at: number, length: number, offset: number) => Promise<{ n: number }>;
+
+const readAside: Aside = (fd, bytes, at, length, offset) =>
+  new Promise((resolve, reject) => {
+    read(fd, bytes, at, length, offset, (error, n) => (error ? reject(error) : resolve({ n })));
+  });
+const writeAside: Aside = (fd, bytes, at, length, offset) =>
+  new Promise((resolve, reject) => {
+    write(fd, bytes, at, length, offset, (error, n) => (error ? reject(error) : resolve({ n })));
+  });
+
 class BareFile implements BlockDevice {
   readonly caps: Capabilities;
   readonly resize?: (size: number) => Promise<void>;
@@ -95,11 +115,13 @@ class BareFile implements BlockDevice {
   readonly #fd: number;
   readonly #path: string;
   readonly #holes: HoleFinder | undefined;
+  readonly #background: boolean;
 
   constructor(fd: number, path: string, stat: Stats, options: FileDeviceOptions) {
     this.#fd = fd;
     this.#path = path;
     this.#size = options.size ?? stat.size;
+    this.#background = options.background ?? false;
     this.#holes = stat.isFile() ? options.holes : undefined;
     this.caps = {
       writable: options.writable ?? false,
@@ -123,6 +145,7 @@ class BareFile implements BlockDevice {
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
+    if (this.#background && into.length >= LARGE) return this.#aside("read", into, offset);
     this.#guard("read", offset, () => {
       for (let done = 0; done < into.length; ) {
         const n = readSync(this.#fd, into, done, Math.min(CHUNK, into.length - done), offset + done);
@@ -133,6 +156,7 @@ class BareFile implements BlockDevice {
   }
 
   async write(from: Uint8Array, offset: number): Promise<void> {
+    if (this.#background && from.length >= LARGE) return this.#aside("write", from, offset);
     this.#guard("write", offset, () => {
       for (let done = 0; done < from.length; ) {
         done += writeSync(this.#fd, from, done, Math.min(CHUNK, from.length - done), offset + done);
@@ -171,6 +195,21 @@ class BareFile implements BlockDevice {
 
   async [Symbol.asyncDispose](): Promise<void> {
     closeSync(this.#fd);
+  }
+
+  async #aside(what: "read" | "write", bytes: Uint8Array, offset: number): Promise<void> {
+    const act = what === "read" ? readAside : writeAside;
+    for (let done = 0; done < bytes.length; ) {
+      try {
+        const { n } = await act(this.#fd, bytes, done, bytes.length - done, offset + done);
+        if (n === 0) throw new Error("the file ended early: it was truncated while it was open");
+        done += n;
+      } catch (error) {
+        this.#guard(what, offset, () => {
+          throw error;
+        });
+      }
+    }
   }
 
   #guard<T>(what: string, offset: number | undefined, act: () => T): T {

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from "node:fs";
-import { type FileDevice, openFileDevice } from "../core/file-device.ts";
+import { type FileDevice, type FileDeviceOptions, openFileDevice } from "../core/file-device.ts";
 import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse } from "./block-device.ts";
 import { systemHoles } from "./holes.ts";
 import { type LockMode, lockSource, type SourceLock } from "./locks.ts";
@@ -15,7 +15,11 @@ export interface OpenedSource {
  * Opens an image or block device under the lock that goes with the mode. For writing: not while the host itself uses it, and block
  * devices with O_EXCL. The file under a loop device is locked as well: a guest may run on it. Closing the file gives the locks back.
  */
-export async function openSource(identity: SourceIdentity, mode: LockMode): Promise<OpenedSource> {
+export async function openSource(
+  identity: SourceIdentity,
+  mode: LockMode,
+  { background }: Pick<FileDeviceOptions, "background"> = {},
+): Promise<OpenedSource> {
   const path = identity.realpath;
   const block = identity.kind === "blockdev";
   if (mode === "write") {
@@ -27,6 +31,7 @@ export async function openSource(identity: SourceIdentity, mode: LockMode): Prom
   const file = openFileDevice(path, {
     writable: mode === "write",
     holes: systemHoles(),
+    background,
     exclusive: block && mode === "write",
     ...(block ? { size: blockDeviceSize(path), sectorSize: blockDeviceSectorSize(path) } : {}),
   });

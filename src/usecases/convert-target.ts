@@ -114,7 +114,7 @@ async function openNew(options: TargetOptions): Promise<Target> {
   await using cleanup = new Cleanup();
   if (!state) create(part);
   const open = async (writable: boolean, into: Cleanup): Promise<BlockDevice> => {
-    const file = into.use(openFileDevice(part, { writable, holes: systemHoles() }));
+    const file = into.use(openFileDevice(part, { writable, holes: systemHoles(), background: true }));
     lockSource(file.fd, part, writable ? "write" : "read");
     if (writable && !state) await (format === "raw" ? file.resize!(size) : createQcow2(file, { size }));
     if (format === "raw") return file;
@@ -162,7 +162,7 @@ async function openInPlace(options: TargetOptions): Promise<Target> {
   const state = readState(statePath, options);
   await using cleanup = new Cleanup();
   const open = async (writable: boolean, into: Cleanup): Promise<{ device: BlockDevice; node: TreeNode }> => {
-    const { file } = await openSource(identity, writable ? "write" : "read");
+    const { file } = await openSource(identity, writable ? "write" : "read", { background: true });
     into.use(file);
     const stack = into.use(await stackOn(file, path, { format: "raw", writable }, options));
     const raw = stack.tree.roots[0]!.children[0]!;

@@ -40,7 +40,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertDocument>
   const format = options.to ?? (/\.qcow2$/i.test(path) ? "qcow2" : "raw");
   refuseItself(options);
   const began = performance.now();
-  await using opened = await openForInspection(options);
+  await using opened = await openForInspection({ ...options, streaming: true });
   const source = sourceDevice(opened.stack, options.volume);
   const tellOf = { path, format, size: source.size, source: fingerprint(options), overwrite: options.overwrite };
   const target = await openTarget({ ...tellOf, keys: options.targetKeys, limits: options.limits });

@@ -1,4 +1,3 @@
-import { readBytes } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
 
@@ -12,13 +11,13 @@ export interface ReadOptions extends SourceOptions {
   readonly length?: number | undefined;
 }
 
-/** Hands a volume's raw bytes to `sink` in order. Progress is told in bytes. */
+/** Hands a volume's raw bytes to `sink` in order; they are good until its promise resolves. Progress is told in bytes. */
 export async function readVolume(
   options: ReadOptions,
   sink: (bytes: Uint8Array) => Promise<void>,
   onProgress?: (done: number, total: number) => void,
 ): Promise<void> {
-  await using opened = await openForInspection(options);
+  await using opened = await openForInspection({ ...options, streaming: true });
   const { device } = readableVolume(opened.stack, options.volume);
   const start = options.offset ?? 0;
   const end = options.length === undefined ? device.size : start + options.length;
@@ -28,10 +27,26 @@ export async function readVolume(
       offset: start,
     });
   }
-  for (let at = start; at < end; ) {
-    const length = Math.min(CHUNK, end - at);
-    await sink(await readBytes(device, at, length, { signal: options.signal }));
-    at += length;
+  const buffers = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)] as const;
+  let turn = 0;
+  const fetch = (at: number): Promise<Uint8Array> => {
+    const bytes = buffers[turn++ % 2]!.subarray(0, Math.min(CHUNK, end - at));
+    const read = bytes.length === 0 ? Promise.resolve() : device.read(bytes, at, { signal: options.signal });
+    const done = read.then(() => bytes);
+    done.catch(() => undefined);
+    return done;
+  };
+  // One chunk is handed over while the next is read.
+  for (let at = start, next = fetch(at); at < end; ) {
+    const bytes = await next;
+    at += bytes.length;
+    if (at < end) next = fetch(at);
+    try {
+      await sink(bytes);
+    } catch (error) {
+      await next.catch(() => undefined);
+      throw error;
+    }
     onProgress?.(at - start, end - start);
   }
 }

@@ -35,6 +35,8 @@ export interface SourceOptions {
   readonly insideFormat?: "raw" | ImageFormat | undefined;
   /** Path of a detached LUKS header for the first source. */
   readonly header?: string | undefined;
+  /** Much will be read in order: large requests then go to the thread pool, so that one chunk is fetched while another is worked on. */
+  readonly streaming?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Messages for a person: a crashed run that was rolled back. */
   readonly note?: ((text: string) => void) | undefined;
@@ -92,13 +94,13 @@ async function openForReading(name: string, options: SourceOptions, cleanup: Cle
     const device = cleanup.use(await openNbd({ socketPath, exportName }));
     return { name, kind: "nbd", path: null, device, format, details: { export: exportName } };
   }
-  return localSource(name, cleanup.use(await openLocal(name)), format);
+  return localSource(name, cleanup.use(await openLocal(name, options.streaming)), format);
 }
 
-async function openLocal(path: string): Promise<FileDevice> {
+async function openLocal(path: string, background?: boolean): Promise<FileDevice> {
   const identity = sourceIdentity(path);
   if (identity.kind === "blockdev") refuseBlockDeviceInUse(identity.realpath);
-  return (await openSource(identity, "read")).file;
+  return (await openSource(identity, "read", { background })).file;
 }
 
 function localSource(name: string, device: FileDevice, format: "raw" | ImageFormat | null): StackSource {
@@ -227,7 +229,7 @@ async function stackOver(
     ...way,
     keys: options.keys,
     limits: options.limits ?? DEFAULT_LIMITS,
-    openFile: openLocal,
+    openFile: (path) => openLocal(path, options.streaming),
     snapshot: options.snapshot,
     detachedHeader,
     signal: options.signal,

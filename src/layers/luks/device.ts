@@ -43,18 +43,40 @@ export class CryptDevice implements BlockDevice {
     };
   }
 
+  /** The next piece is read while one is decrypted: below may work in the background. */
   async read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
-    await this.#pieces(into.length, options, async (at, length) => {
-      const part = into.subarray(at, at + length);
-      await this.#o.below.read(part, this.#o.offset + offset + at, options);
-      this.#cipher().decrypt(part, this.#iv(offset + at));
-    });
+    const fetch = (at: number): Promise<void> => {
+      const below = this.#o.below.read(into.subarray(at, at + PIECE), this.#o.offset + offset + at, options);
+      below.catch(() => undefined);
+      return below;
+    };
+    let fetched = fetch(0);
+    try {
+      await this.#pieces(into.length, options, async (at, length) => {
+        await fetched;
+        if (at + length < into.length) fetched = fetch(at + length);
+        this.#cipher().decrypt(into.subarray(at, at + length), this.#iv(offset + at));
+      });
+    } finally {
+      // Nothing below may still write to the caller's memory when this ends.
+      await fetched.catch(() => undefined);
+    }
   }
 
+  /** The next piece is encrypted while one is written. */
   async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
-    await this.#pieces(from.length, options, (at, length) =>
-      this.#put(from.slice(at, at + length), offset + at, options),
-    );
+    let writing: Promise<void> = Promise.resolve();
+    try {
+      await this.#pieces(from.length, options, async (at, length) => {
+        const own = from.slice(at, at + length);
+        this.#cipher().encrypt(own, this.#iv(offset + at));
+        await writing;
+        writing = this.#o.below.write(own, this.#o.offset + offset + at, options);
+        writing.catch(() => undefined);
+      });
+    } finally {
+      await writing;
+    }
   }
 
   async zero(offset: number, length: number, options?: IoOptions): Promise<void> {

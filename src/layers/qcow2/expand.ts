@@ -1,6 +1,9 @@
-import { inflateRawSync, constants as zlib } from "node:zlib";
+import { promisify } from "node:util";
+import { inflateRaw, inflateRawSync, constants as zlib } from "node:zlib";
 import { StorageError } from "../../core/errors.ts";
 import { zstdFrameLength } from "./zstd-frame.ts";
+
+const inflateAside = promisify(inflateRaw);
 
 /** Values of the header's compression_type field ("Additional fields"). */
 const DEFLATE = 0;
@@ -13,17 +16,19 @@ export function knowsCompression(type: number): boolean {
 
 /**
  * Expands one compressed cluster to exactly `clusterSize` bytes. `input` may go on after the stream's end (the last sector is
- * shared with the next cluster). `at` is the data's offset in the file, for errors.
+ * shared with the next cluster). `at` is the data's offset in the file, for errors. `aside`: on another thread, where that is
+ * possible; it takes longer for one cluster, and less for many.
  */
 export async function expandCluster(
   type: number,
   input: Uint8Array,
   clusterSize: number,
   at: number,
+  aside = false,
 ): Promise<Uint8Array> {
   let out: Uint8Array;
   try {
-    out = type === ZSTD ? await unzstd(input, clusterSize) : inflate(input, clusterSize);
+    out = type === ZSTD ? await unzstd(input, clusterSize) : await inflate(input, clusterSize, aside);
   } catch (cause) {
     throw new StorageError("corrupt", "a compressed cluster cannot be expanded", { layer: "qcow2", offset: at, cause });
   }
@@ -37,8 +42,10 @@ export async function expandCluster(
 }
 
 /** Raw deflate (RFC 1951). SYNC_FLUSH accepts a stream without an end mark, as QEMU does once a cluster is full. */
-function inflate(input: Uint8Array, clusterSize: number): Uint8Array {
-  return inflateRawSync(input, { maxOutputLength: clusterSize, finishFlush: zlib.Z_SYNC_FLUSH });
+async function inflate(input: Uint8Array, clusterSize: number, aside: boolean): Promise<Uint8Array> {
+  // One chunk for all of the output: the default of 16 KiB would be put together from pieces.
+  const options = { maxOutputLength: clusterSize, chunkSize: clusterSize, finishFlush: zlib.Z_SYNC_FLUSH };
+  return aside ? inflateAside(input, options) : inflateRawSync(input, options);
 }
 
 /** Loaded by the first zstd cluster: few images have any. The output's length is 0 when the frame is damaged. */

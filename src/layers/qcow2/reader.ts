@@ -9,6 +9,8 @@ import type { ClusterMap, Run } from "./mapping.ts";
 
 /** Expanded clusters kept, in bytes: small reads in sequence expand each cluster once. */
 const EXPANDED_BYTES = 4 * 1024 * 1024;
+/** Clusters of one request that are expanded at the same time, on the thread pool where the format allows. */
+const AT_ONCE = 8;
 
 export interface ReaderParts {
   readonly container: Container;
@@ -30,11 +32,24 @@ export class Reader {
   }
 
   async read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
-    for (let done = 0; done < into.length; ) {
-      if (options?.signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "qcow2" });
-      const run = await this.#p.map.run(offset + done, into.length - done);
-      await this.readRun(run, into.subarray(done, done + run.length), offset + done, options);
-      done += run.length;
+    const expanding: Promise<void>[] = [];
+    try {
+      for (let done = 0; done < into.length; ) {
+        if (options?.signal?.aborted) throw new StorageError("cancelled", "cancelled", { layer: "qcow2" });
+        const run = await this.#p.map.run(offset + done, into.length - done);
+        const reading = this.readRun(run, into.subarray(done, done + run.length), offset + done, options);
+        if (run.kind !== "compressed") await reading;
+        else {
+          reading.catch(() => undefined);
+          expanding.push(reading);
+          if (expanding.length >= AT_ONCE) await expanding.shift();
+        }
+        done += run.length;
+      }
+      for (const reading of expanding) await reading;
+    } finally {
+      // Nothing may still write to the caller's memory when this ends.
+      await Promise.allSettled(expanding);
     }
   }
 
@@ -47,7 +62,7 @@ export class Reader {
       case "unfilled":
         return this.#readBacking(into, offset, options);
       case "compressed": {
-        const cluster = await this.#expand(run.range);
+        const cluster = await this.#expand(run.range, into.length === this.#p.geometry.clusterSize);
         const start = offset % this.#p.geometry.clusterSize;
         into.set(cluster.subarray(start, start + into.length));
         return;
@@ -96,7 +111,8 @@ export class Reader {
     if (there < length) yield { offset: offset + there, length: length - there, kind: "hole" };
   }
 
-  async #expand(range: CompressedRange): Promise<Uint8Array> {
+  /** `whole`: all of the cluster is wanted, so that more of them may be. */
+  async #expand(range: CompressedRange, whole: boolean): Promise<Uint8Array> {
     const known = this.#expanded.get(range.offset);
     if (known) return known;
     const { clusterSize } = this.#p.geometry;
@@ -109,7 +125,9 @@ export class Reader {
     // The last one ends with the file, which is not padded to a sector.
     const input = new Uint8Array(Math.min(range.length, this.#p.container.size - range.offset));
     await this.#p.container.read(input, range.offset);
-    const out = await expandCluster(this.#p.compressionType, input, clusterSize, range.offset);
+    const out = await expandCluster(this.#p.compressionType, input, clusterSize, range.offset, whole);
+    // What was read whole is not read again soon.
+    if (whole) return out;
     this.#expanded.set(range.offset, out);
     if (this.#expanded.size * clusterSize > EXPANDED_BYTES) {
       const oldest = this.#expanded.keys().next();
