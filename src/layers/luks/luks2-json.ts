@@ -89,6 +89,27 @@ export function bad(path: string, what: string): StorageError {
   });
 }
 
+/** The depth that json-c, with which cryptsetup reads it, allows (JSON_TOKENER_DEFAULT_DEPTH); the specification's objects need 5. */
+const MAX_NESTING = 32;
+
+/**
+ * How deep arrays and objects lie in each other. Asked before JSON.parse, which spends seconds and hundreds of megabytes on a few
+ * megabytes of brackets.
+ */
+function nesting(text: Uint8Array): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i]!;
+    if (c === 0x22) quoted = !quoted;
+    else if (quoted) i += c === 0x5c ? 1 : 0;
+    else if (c === 0x5b || c === 0x7b) deepest = Math.max(deepest, ++depth);
+    else if (c === 0x5d || c === 0x7d) depth--;
+  }
+  return deepest;
+}
+
 /**
  * The JSON text of an area: it starts at once with an object, and only zeros follow it (LUKS2, JSON Area: the unused rest is
  * set to zeros). `offset`: of the area on the device, for the error.
@@ -99,6 +120,7 @@ export function parseJsonArea(area: Uint8Array, offset: number): { readonly text
   if (end < 0) throw fail("is not terminated");
   if (!isZero(area.slice(end))) throw fail("holds bytes after its end");
   if (area[0] !== 0x7b) throw fail("does not start with an object");
+  if (nesting(area.subarray(0, end)) > MAX_NESTING) throw fail(`is nested more than ${MAX_NESTING} deep`);
   let text: string;
   let value: unknown;
   try {

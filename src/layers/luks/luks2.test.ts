@@ -112,7 +112,7 @@ describe("readLuks2", () => {
     ["bytes after the object", /not valid JSON/, (json) => `${json}x`],
     ["bytes after the end", /after its end/, (json) => `${json}\0x`],
     ["broken UTF-8", /not valid JSON/, (json) => Buffer.from(json.replace("raw", "r\u00e4"), "latin1")],
-    ["deep nesting", /not valid JSON/, () => '{"a":'.repeat(2400)],
+    ["deep nesting", /nested more than 32 deep/, () => '{"a":'.repeat(2400)],
     ["no end", /not terminated/, (json) => json.padEnd(LUKS2_HEADER - 4096, " ")],
   ])("refuses %s", async (_what, message, text) => {
     const change = (json: LooseJson) => text(JSON.stringify(json));
@@ -241,6 +241,16 @@ describe("the two LUKS2 headers", () => {
       code: "limit",
       hint: expect.stringMatching(/--limit luks2JsonBytes=12288/),
     });
+  });
+
+  it("refuses JSON that is nested deeper than cryptsetup reads, before any of it is parsed", async () => {
+    const deep = (n: number) => (json: LooseJson) => {
+      json.config.note = 'an escaped " and brackets in a string: [[[[';
+      return JSON.stringify(json).replace('"config":{', `"config":{"deep":${"[".repeat(n)}${"]".repeat(n)},`);
+    };
+    await expect(read({ change: deep(30) })).resolves.toBeDefined();
+    for (const n of [31, 5000])
+      await expect(read({ change: deep(n) })).rejects.toMatchObject(corrupt(/nested more than 32 deep/));
   });
 
   it("throws nothing but StorageErrors for damaged headers with right checksums", async () => {
