@@ -49,7 +49,7 @@ describe("LUKS inside qcow2", () => {
   it.each([
     ["small", "cluster_size=4096"],
     [
-      "subclusters, CBC with ESSIV",
+      "subclusters-cbc-essiv",
       "extended_l2=on,cluster_size=16k,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256",
     ],
   ])("reads what QEMU wrote, and QEMU reads what was written here: %s", async (name, options) => {
