@@ -105,7 +105,7 @@ describe("a file system that nothing recognises any more is not passed over", ()
 });
 
 describe("half a mirror without a file system", () => {
-  it("is reported as not checked beside a clean file system", async () => {
+  it("is opened, and named as not looked into beside a clean file system", async () => {
     const folder = mkdtempSync(join(tmpdir(), "unterbau-md-"));
     try {
       const disk = join(folder, "disk.raw");
@@ -119,14 +119,16 @@ describe("half a mirror without a file system", () => {
       expect(await must("blkid", ["-p", "-O", String(20480 * 512), "-s", "TYPE", "-o", "value", disk])).toBe(
         "linux_raid_member\n",
       );
-      const r = await unterbau(["check", disk, "--json"], { env: { UNTERBAU_STATE_DIR: join(folder, "state") } });
-      const doc = JSON.parse(r.stdout.toString()) as CheckDocument;
-      expect(r.code).toBe(8);
-      expect(doc.volumes.map((v) => [v.selector, v.verdict])).toEqual([
-        ["p1", "clean"],
-        ["md/0", "not-checked"],
-      ]);
-      expect(doc.volumes[1]!.reason).toContain("no file system");
+      const env = { UNTERBAU_STATE_DIR: join(folder, "state") };
+      const r = await unterbau(["check", disk], { env });
+      expect(r.stdout.toString()).toMatch(/p1: clean[\s\S]*Not looked at, as no file system is in it: md\/0/);
+      expect(r.code).toBe(0);
+      // Who names it is told that there is nothing to check.
+      const named = await unterbau(["check", disk, "--json", "--volume", "md/0"], { env });
+      const doc = JSON.parse(named.stdout.toString()) as CheckDocument;
+      expect(named.code).toBe(8);
+      expect(doc.volumes.map((v) => [v.selector, v.verdict])).toEqual([["md/0", "not-checked"]]);
+      expect(doc.volumes[0]!.reason).toContain("no file system");
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

@@ -178,7 +178,7 @@ describe("the verdict", () => {
   it("is not-checked with the feature's name when e2fsck is too old", async () => {
     const seen = await caged(disk("v-feature", "ext4", ["feature FEATURE_I30"]), "fix");
     expect(seen.judgement.verdict).toBe("not-checked");
-    expect(seen.judgement.reason).toBe("this e2fsck is too old for the file system: FEATURE_I30");
+    expect(seen.judgement.reason).toBe("tool too old: this e2fsck does not know FEATURE_I30");
   });
 
   it("is not-checked when there is no file system, or a part of it is missing", async () => {
