@@ -41,6 +41,8 @@ export interface Limits {
   /** One copy of LVM2 metadata text. */
   readonly lvmMetadataBytes: number;
   readonly lvmSegments: number;
+  /** Values in one copy of LVM2 metadata text, a section counting as 9: an LV of one segment has about 40. */
+  readonly lvmValues: number;
   /** Chunks that one classic LVM snapshot has of its own; each costs 16 bytes of memory. */
   readonly lvmSnapshotExceptions: number;
   /** Blocks of one LVM cache; each costs 16 bytes of memory and more while they are read. */
@@ -77,6 +79,7 @@ export const DEFAULT_LIMITS: Limits = {
   gptEntryBytes: 4 * 1024 * 1024,
   lvmMetadataBytes: 16 * 1024 * 1024,
   lvmSegments: 1_000_000,
+  lvmValues: 1_000_000,
   lvmSnapshotExceptions: 4_000_000,
   lvmCacheBlocks: 4_000_000,
   extDescriptorBytes: 64 * 1024 * 1024,

@@ -77,6 +77,10 @@ describe("physical volumes with right checksums that lie", () => {
     const disk = pvImage(metadataText(ONE));
     await expect(open([disk], { lvmMetadataBytes: 100 })).rejects.toMatchObject({ code: "limit" });
     await expect(open([disk], { lvmSegments: 0 })).rejects.toMatchObject({ code: "limit" });
+    await expect(open([disk], { lvmValues: 40 })).rejects.toMatchObject({
+      code: "limit",
+      hint: expect.stringContaining("--limit lvmValues=") as string,
+    });
   });
 
   it("is read-only when two disks disagree under one sequence number", async () => {

@@ -14,7 +14,7 @@ import {
   strings,
 } from "./fields.ts";
 import { type LvSegment, readSegment } from "./segments.ts";
-import { isSection, parseText, type Section, TextError } from "./text.ts";
+import { isSection, parseText, type Section, TextError, TextTooLarge } from "./text.ts";
 
 /** lib/misc/lvm-string.c: validate_name; at most NAME_LEN - 1 characters (lib/metadata/metadata-exported.h). */
 const NAME = /^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]{0,126}$/;
@@ -77,8 +77,8 @@ export function vgMembersOf(vg: VolumeGroup): readonly string[] {
  * The volume group that a metadata text describes (lib/format_text/import_vsn1.c). Throws `corrupt` when the group itself makes no sense
  * and `limit` when there are too many segments; what is wrong with one LV is that LV's `problem`.
  */
-export function readVolumeGroup(text: string, limits: Pick<Limits, "lvmSegments">): VolumeGroup {
-  const root = parse(text);
+export function readVolumeGroup(text: string, limits: Pick<Limits, "lvmSegments" | "lvmValues">): VolumeGroup {
+  const root = parse(text, limits.lvmValues);
   if (root.get("contents") !== "Text Format Volume Group" || root.get("version") !== 1) {
     throw new StorageError("unsupported", `metadata of version ${String(root.get("version"))} is not known`, {
       layer: LAYER,
@@ -117,10 +117,16 @@ export function readVolumeGroup(text: string, limits: Pick<Limits, "lvmSegments"
   };
 }
 
-function parse(text: string): Section {
+function parse(text: string, most: number): Section {
   try {
-    return parseText(text);
+    return parseText(text, most);
   } catch (error) {
+    if (error instanceof TextTooLarge) {
+      throw new StorageError("limit", `the metadata text holds more than ${most} values`, {
+        layer: LAYER,
+        hint: "if this disk is really meant to be so, raise it with --limit lvmValues=N",
+      });
+    }
     if (!(error instanceof TextError)) throw error;
     throw new StorageError("corrupt", `metadata text, character ${error.at}: ${error.message}`, {
       layer: LAYER,

@@ -1,6 +1,6 @@
 /**
  * LVM2's configuration syntax (lvm.conf(5), libdm/libdm-config.c), as far as metadata uses it: sections, integers, floats, quoted
- * strings with `\"` and `\\`, arrays of those, `#` comments. Total: any input gives a section or a TextError, in linear time.
+ * strings with `\"` and `\\`, arrays of those, `#` comments. Total: any input gives a section, a TextError or a TextTooLarge, in linear time.
  */
 
 export type Scalar = string | number | bigint;
@@ -25,14 +25,20 @@ export class TextError extends Error {
   }
 }
 
+/** There are more values than were allowed: each takes memory many times the few characters that it may have in the text. */
+export class TextTooLarge extends Error {}
+
+/** What a section costs besides its values, in values. */
+const SECTION_COST = 8;
+
 export function isSection(value: Value | undefined): value is Section {
   return value instanceof Map;
 }
 
-/** Parses a whole text; it ends at the first NUL. */
-export function parseText(text: string): Section {
+/** Parses a whole text; it ends at the first NUL. `most`: values, of which a section counts as several. */
+export function parseText(text: string, most?: number): Section {
   const end = text.indexOf("\0");
-  return new Parser(end < 0 ? text : text.slice(0, end)).root();
+  return new Parser(end < 0 ? text : text.slice(0, end), most).root();
 }
 
 /** What tells one version of one volume group from another. */
@@ -56,9 +62,11 @@ export function parseIdentity(head: string): Identity | null {
 class Parser {
   readonly #text: string;
   #at = 0;
+  #left: number;
 
-  constructor(text: string) {
+  constructor(text: string, most = Number.POSITIVE_INFINITY) {
     this.#text = text;
+    this.#left = most;
   }
 
   root(): Section {
@@ -86,6 +94,7 @@ class Parser {
 
   #statement(into: Map<string, Value>, depth: number): void {
     const start = this.#at;
+    this.#spend(1);
     const name = this.#name();
     if (into.has(name)) throw new TextError(`${name} stands twice in one section`, start);
     this.#skip();
@@ -99,6 +108,7 @@ class Parser {
 
   #section(depth: number): Section {
     if (depth > MAX_DEPTH) throw new TextError(`sections are nested more than ${MAX_DEPTH} deep`, this.#at);
+    this.#spend(SECTION_COST);
     this.#at++;
     const out = new Map<string, Value>();
     for (;;) {
@@ -117,6 +127,7 @@ class Parser {
     const out: Scalar[] = [];
     this.#skip();
     while (this.#text[this.#at] !== "]") {
+      this.#spend(1);
       out.push(this.#scalar());
       this.#skip();
       if (this.#text[this.#at] === ",") this.#at++;
@@ -153,6 +164,11 @@ class Parser {
     if (!match) throw new TextError("a name is missing", this.#at);
     this.#at = NAME.lastIndex;
     return match[0];
+  }
+
+  #spend(values: number): void {
+    this.#left -= values;
+    if (this.#left < 0) throw new TextTooLarge();
   }
 
   #expect(c: string): void {
