@@ -12,6 +12,8 @@ const BATCH = 128;
 const FIX_CHANCE = 0.85;
 const MINIMISE_RUNS = 400;
 const MAX_CORPUS = 4000;
+/** Messages may carry words of the input, so there is no end of new ones. */
+const MAX_REFUSALS = 400;
 
 interface Kept {
   readonly input: Input;
@@ -148,7 +150,7 @@ export class Loop {
   /** Whether the way in which it was refused, or how much it read, is new. */
   #remember({ refusal, meter }: RunOutcome): boolean {
     const key = `${refusal} ${Math.floor(Math.log2(meter.reads + 1))} ${Math.floor(Math.log2(meter.bytesRead + 1) / 2)}`;
-    if (this.#refusals.has(key)) return false;
+    if (this.#refusals.has(key) || this.#refusals.size >= MAX_REFUSALS) return false;
     this.#refusals.add(key);
     return true;
   }
