@@ -1,7 +1,10 @@
 import { XTS_WASM } from "./xts-wasm.ts";
 
-/** Bytes that one call works on: fits a core's second-level cache together with what OpenSSL returns. */
-export const CRYPT_CHUNK = 128 * 1024;
+/**
+ * Bytes that one call works on. OpenSSL's results are allocated anew by each call: larger ones are given back to the system and
+ * faulted in again every time, which can take longer than the cipher.
+ */
+export const CRYPT_CHUNK = 32 * 1024;
 
 /** Where the module's memory holds the data, and where the tweaks, IVs or shifted ciphertext. */
 const DATA = 0;

@@ -56,6 +56,8 @@ export interface Target extends AsyncDisposable {
   checkpoint(done: number): Promise<void>;
   /** Closes it and opens it again for reading only: what is read now comes from the file or device, through all layers anew. */
   reopen(): Promise<BlockDevice>;
+  /** Closes it; the copy turned out wrong, and is not continued. A new file goes. */
+  discard(): Promise<void>;
   /** The copy is whole: it gets its name, and what was kept to continue it goes. Nothing is written afterwards. */
   finish(): Promise<void>;
 }
@@ -105,7 +107,7 @@ async function openNew(options: TargetOptions): Promise<Target> {
   const { path, format, size } = options;
   const part = `${path}.part`;
   const statePath = `${part}.json`;
-  const state = readState(statePath, options);
+  const state = existsSync(part) ? readState(statePath, options) : null;
   if (!state && existsSync(part)) {
     throw new StorageError("usage", `${part} is there already`, {
       hint: `it may be what an interrupted copy of something else left: remove it (and ${statePath}), and repeat`,
@@ -124,31 +126,19 @@ async function openNew(options: TargetOptions): Promise<Target> {
     return contentOf(stack.tree.roots[0]!.children[0]!);
   };
   const device = await open(true, cleanup);
-  const save = (done: number): void =>
-    writeState(statePath, { schema: "unterbau/convert-state/1", source: options.source, format, done });
-  if (!state) save(0);
-  let owned = cleanup.move();
-  return {
+  return opened(options, cleanup, {
     device,
     blank: true,
-    done: state?.done ?? 0,
-    async checkpoint(done) {
-      save(done);
-    },
-    async reopen() {
-      await owned[Symbol.asyncDispose]();
-      owned = new Cleanup();
-      return open(false, owned);
-    },
-    async finish() {
-      await owned[Symbol.asyncDispose]();
+    state,
+    statePath,
+    open: (into) => open(false, into),
+    remove: () => rmSync(part, { force: true }),
+    put: () => {
       syncPath(part);
       nameIt(part, path);
-      rmSync(statePath, { force: true });
       syncPath(dirname(path));
     },
-    [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
-  };
+  });
 }
 
 async function openInPlace(options: TargetOptions): Promise<Target> {
@@ -177,13 +167,38 @@ async function openInPlace(options: TargetOptions): Promise<Target> {
     });
   }
   if (!state && !options.overwrite) refuseContent(path, node);
+  return opened(options, cleanup, {
+    device,
+    blank: false,
+    state,
+    statePath,
+    open: async (into) => (await open(false, into)).device,
+    remove: () => {},
+    put: () => {},
+  });
+}
+
+interface Parts {
+  readonly device: BlockDevice;
+  readonly blank: boolean;
+  readonly state: State | null;
+  readonly statePath: string;
+  /** Opens it again for reading. */
+  readonly open: (into: Cleanup) => Promise<BlockDevice>;
+  readonly remove: () => void;
+  /** Puts the whole and closed copy in its place. */
+  readonly put: () => void;
+}
+
+function opened({ source, format }: TargetOptions, cleanup: Cleanup, parts: Parts): Target {
+  const { device, blank, state, statePath, open, remove, put } = parts;
   const save = (done: number): void =>
-    writeState(statePath, { schema: "unterbau/convert-state/1", source: options.source, format, done });
+    writeState(statePath, { schema: "unterbau/convert-state/1", source, format, done });
   if (!state) save(0);
   let owned = cleanup.move();
   return {
     device,
-    blank: false,
+    blank,
     done: state?.done ?? 0,
     async checkpoint(done) {
       save(done);
@@ -191,28 +206,35 @@ async function openInPlace(options: TargetOptions): Promise<Target> {
     async reopen() {
       await owned[Symbol.asyncDispose]();
       owned = new Cleanup();
-      return (await open(false, owned)).device;
+      return open(owned);
+    },
+    async discard() {
+      await owned[Symbol.asyncDispose]();
+      rmSync(statePath, { force: true });
+      remove();
     },
     async finish() {
       await owned[Symbol.asyncDispose]();
+      put();
       rmSync(statePath, { force: true });
     },
     [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
   };
 }
 
-/** The disk, or what an opened container holds, has nothing in it that anybody knows. */
+/** Lets through a disk, or the inside of a container, in which nothing is recognised; what cannot be opened may be something. */
 function refuseContent(path: string, node: TreeNode): void {
   const [only, ...others] = node.children;
-  const unknown = only?.kind === "unknown" && only.findings.length === 0 && others.length === 0;
-  if (!only || unknown) return;
-  throw new StorageError(
-    "usage",
-    `${path} is not empty: it holds ${only.kind === "filesystem" ? String(only.details.type) : only.kind}`,
-    {
-      hint: "if that may be lost: --overwrite",
-    },
-  );
+  if (only?.kind === "unknown" && only.findings.length === 0 && others.length === 0) return;
+  const what = only === undefined ? String(node.details.unavailable ?? "something unknown") : contentName(only);
+  throw new StorageError("usage", `${path} is not empty: it holds ${what}`, {
+    hint: "if that may be lost: --overwrite",
+  });
+}
+
+function contentName(node: TreeNode): string {
+  if (node.kind === "unknown") return node.findings[0]!.message;
+  return node.kind === "filesystem" ? String(node.details.type) : node.kind;
 }
 
 function luksIn(raw: TreeNode, path: string): TreeNode {
@@ -278,10 +300,16 @@ async function markDirty(file: BlockDevice): Promise<void> {
 function nameIt(part: string, path: string): void {
   try {
     linkSync(part, path);
+    rmSync(part);
   } catch (error) {
-    throw ioError(error, `the copy is whole, but cannot be named ${path}`, { layer: "file", hint: `it is ${part}` });
+    try {
+      // File systems without hard links (FAT, some network ones) leave only this.
+      if ((error as NodeJS.ErrnoException).code === "EEXIST" || existsSync(path)) throw error;
+      renameSync(part, path);
+    } catch (cause) {
+      throw ioError(cause, `the copy is whole, but cannot be named ${path}`, { layer: "file", hint: `it is ${part}` });
+    }
   }
-  rmSync(part);
 }
 
 function syncPath(path: string): void {

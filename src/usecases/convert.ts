@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import { alignDown } from "../bytes/integers.ts";
 import { type CopyProgress, copyDevice } from "../core/copy.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
@@ -7,7 +8,7 @@ import type { KeyProvider } from "../core/layer.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { Stack } from "../stack/resolver.ts";
 import type { TreeNode } from "../stack/tree.ts";
-import { openTarget, type TargetFormat } from "./convert-target.ts";
+import { openTarget, type Target, type TargetFormat } from "./convert-target.ts";
 import type { ConvertDocument } from "./documents.ts";
 import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
 
@@ -42,12 +43,20 @@ export async function convert(options: ConvertOptions): Promise<ConvertDocument>
   const began = performance.now();
   await using opened = await openForInspection({ ...options, streaming: true });
   const source = sourceDevice(opened.stack, options.volume);
-  const tellOf = { path, format, size: source.size, source: fingerprint(options), overwrite: options.overwrite };
+  const tellOf = {
+    path,
+    format,
+    size: source.size,
+    source: fingerprint(options, opened.named),
+    overwrite: options.overwrite,
+  };
   const target = await openTarget({ ...tellOf, keys: options.targetKeys, limits: options.limits });
   let progress: CopyProgress;
+  let from: number;
   try {
+    from = await continueAt(source, target, signal);
     progress = await copyDevice(source, target.device, {
-      from: target.done,
+      from,
       blank: target.blank,
       every: options.checkpointBytes ?? CHECKPOINT,
       onCheckpoint: (done) => target.checkpoint(done),
@@ -55,7 +64,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertDocument>
       signal,
     });
     await target.checkpoint(progress.done);
-    if (options.verify) await compare(source, await target.reopen(), (p) => onProgress?.("verifying", p), signal);
+    if (options.verify) await verify(source, target, (p) => onProgress?.("verifying", p), signal);
     await target.finish();
   } finally {
     await target[Symbol.asyncDispose]();
@@ -68,7 +77,7 @@ export async function convert(options: ConvertOptions): Promise<ConvertDocument>
     format,
     size: source.size,
     writtenBytes: progress.written,
-    continuedAt: target.done,
+    continuedAt: from,
     verified: options.verify,
     seconds: Math.round(performance.now() - began) / 1000,
   };
@@ -116,8 +125,8 @@ function wholeDisk(root: TreeNode): BlockDevice | null {
 }
 
 /** Tells one state of the sources from another; a source over the network has none. */
-function fingerprint(options: ConvertOptions): Json {
-  const sources = options.sources.map((path) => {
+function fingerprint(options: ConvertOptions, named: readonly string[]): Json {
+  const sources = [...options.sources, ...named].map((path) => {
     if (path.startsWith("nbd+unix:")) return { nbd: path, at: Date.now() };
     const { realpath, kind, dev, ino, size } = sourceIdentity(path);
     return { realpath, dev, ino, size, mtime: kind === "file" ? statSync(realpath).mtimeMs : null };
@@ -132,27 +141,54 @@ function fingerprint(options: ConvertOptions): Json {
   };
 }
 
-async function compare(
+/**
+ * Where an interrupted copy goes on. In a device or container anything can have happened since (it may have been made anew under the same
+ * name), so what was copied is looked at again; a new image's own file tells that by being there.
+ */
+async function continueAt(source: BlockDevice, target: Target, signal: AbortSignal | undefined): Promise<number> {
+  if (target.blank || target.done === 0) return target.done;
+  const different = await firstDifference(source, target.device, { end: target.done, signal });
+  return different === null ? target.done : alignDown(different, COMPARE);
+}
+
+async function verify(
   source: BlockDevice,
-  target: BlockDevice,
+  target: Target,
   onProgress: (p: CopyProgress) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const total = source.size;
-  const [a, b] = [Buffer.alloc(COMPARE), Buffer.alloc(COMPARE)];
-  for (let at = 0; at < total; at += COMPARE) {
+  const onDone = (done: number): void => onProgress({ done, total, written: 0 });
+  const offset = await firstDifference(source, await target.reopen(), { end: total, onDone, signal });
+  if (offset === null) return;
+  // Nobody shall get it by the same command without --verify.
+  await target.discard();
+  throw new StorageError("io", "the copy differs from the source", {
+    layer: "file",
+    offset,
+    hint: "the target's medium or the source is failing, or somebody changed the source: nothing was put in place",
+  });
+}
+
+interface CompareOptions {
+  /** Bytes from the start. */
+  readonly end: number;
+  readonly onDone?: (done: number) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The offset of the first byte in which both differ, or null. */
+async function firstDifference(a: BlockDevice, b: BlockDevice, options: CompareOptions): Promise<number | null> {
+  const { end, onDone, signal } = options;
+  const [left, right] = [Buffer.alloc(COMPARE), Buffer.alloc(COMPARE)];
+  for (let at = 0; at < end; at += COMPARE) {
     signal?.throwIfAborted();
-    const length = Math.min(COMPARE, total - at);
-    await source.read(a.subarray(0, length), at, { signal });
-    await target.read(b.subarray(0, length), at, { signal });
-    if (Buffer.compare(a.subarray(0, length), b.subarray(0, length)) !== 0) {
-      const where = a.subarray(0, length).findIndex((byte, i) => byte !== b[i]);
-      throw new StorageError("io", "the copy differs from the source", {
-        layer: "file",
-        offset: at + where,
-        hint: "the target's medium or the source is failing, or somebody changed the source: nothing was put in place",
-      });
-    }
-    onProgress({ done: at + length, total, written: 0 });
+    const length = Math.min(COMPARE, end - at);
+    const [x, y] = [left.subarray(0, length), right.subarray(0, length)];
+    await a.read(x, at, { signal });
+    await b.read(y, at, { signal });
+    if (Buffer.compare(x, y) !== 0) return at + x.findIndex((byte, i) => byte !== y[i]);
+    onDone?.(at + length);
   }
+  return null;
 }

@@ -47,6 +47,11 @@ export interface OpenedStack extends AsyncDisposable {
   readonly stack: Stack;
 }
 
+export interface ReadStack extends OpenedStack {
+  /** Files that the images name and that were opened with them: backing and data files, extents. */
+  readonly named: readonly string[];
+}
+
 export interface WritableStack extends OpenedStack {
   readonly run: Run;
 }
@@ -116,14 +121,15 @@ function localSource(name: string, device: FileDevice, format: "raw" | ImageForm
 }
 
 /** Opens sources for reading and the stack over them. A run that crashed on one of them is rolled back first. */
-export async function openForInspection(options: SourceOptions): Promise<OpenedStack> {
+export async function openForInspection(options: SourceOptions): Promise<ReadStack> {
   refuseForeignNames(options.sources);
   refuseTwice(options.sources);
   await recover(options);
   await using cleanup = new Cleanup();
   const sources: StackSource[] = [];
   for (const name of options.sources) sources.push(await openForReading(name, options, cleanup));
-  const way = { writable: false, gate: new PathGate(options.allowPath) };
+  const named: string[] = [];
+  const way = { writable: false, gate: new PathGate(options.allowPath), named };
   const inside = options.inside ?? [];
   // A snapshot is one of the image that is looked at in the end.
   const snapshotOf = (image: number) => (image === inside.length ? options.snapshot : undefined);
@@ -136,7 +142,7 @@ export async function openForInspection(options: SourceOptions): Promise<OpenedS
     const source = await sourceInside(stack, spec, { limits, format, signal, note }, cleanup);
     stack = await stackOver([source], way, { ...options, header: undefined, snapshot: snapshotOf(i + 1) }, cleanup);
   }
-  return { stack, ...owning(cleanup) };
+  return { stack, named, ...owning(cleanup) };
 }
 
 /**
@@ -203,6 +209,8 @@ async function dataFilesOf(options: SourceOptions, gate: PathGate): Promise<stri
 interface Way {
   readonly writable: boolean;
   readonly gate: PathGate;
+  /** Collects what images name. */
+  readonly named?: string[] | undefined;
   readonly openDataFile?: ((path: string) => Promise<BlockDevice>) | undefined;
 }
 
@@ -229,7 +237,10 @@ async function stackOver(
     ...way,
     keys: options.keys,
     limits: options.limits ?? DEFAULT_LIMITS,
-    openFile: (path) => openLocal(path, options.streaming),
+    openFile: (path) => {
+      way.named?.push(path);
+      return openLocal(path, options.streaming);
+    },
     snapshot: options.snapshot,
     detachedHeader,
     signal: options.signal,

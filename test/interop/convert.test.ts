@@ -146,6 +146,64 @@ describe("convert", () => {
     if (format === "qcow2") run("qemu-img", "check", target);
   });
 
+  it("looks again at what it had copied into a container, which may have been made anew", async () => {
+    const key = at("k3");
+    writeFileSync(key, "y");
+    const luks = at("again.img");
+    const format = () =>
+      run("cryptsetup", "luksFormat", "-q", "--type", "luks1", "--iter-time", "20", "--key-file", key, luks);
+    sparseFile(luks, 110 * MIB);
+    format();
+    const copy = (chunk: number) =>
+      spawnSync("node", [child.path, raw, luks, String(chunk), key], { encoding: "utf8" });
+    expect(copy(30).signal).toBe("SIGKILL");
+    const went = copy(31);
+    expect(went.signal).toBe("SIGKILL");
+    format();
+    const anew = copy(0);
+    expect(`${anew.status} ${anew.stderr}`).toBe("0 ");
+    expect(JSON.parse(anew.stdout)).toMatchObject({ continuedAt: 0, verified: true });
+  });
+
+  it("does not hand out a copy that was found wrong", async () => {
+    const target = at("spoiled.raw");
+    const env = { ...process.env, SPOIL: "1" };
+    const died = spawnSync("node", [child.path, raw, target, "0"], { encoding: "utf8", env });
+    expect(died.status).toBe(1);
+    expect(died.stderr).toContain("the copy differs from the source");
+    expect(readdirSync(folder.path).filter((n) => n.startsWith("spoiled"))).toEqual([]);
+    expect(await convert(raw, target)).toMatchObject({ code: 0 });
+    expect(same(raw, target)).toContain("identical");
+  });
+
+  it("notices when a backing file was changed between two attempts", async () => {
+    const base = at("base.raw");
+    writeFileSync(base, readFileSync(raw));
+    const top = at("top.qcow2");
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", top);
+    const target = at("chain.raw");
+    expect(spawnSync("node", [child.path, top, target, "20"]).signal).toBe("SIGKILL");
+    const fd = openSync(base, "r+");
+    writeSync(fd, "changed", 4096);
+    closeSync(fd);
+    const r = await convert(top, target);
+    expect(r).toMatchObject({ code: 2, err: expect.stringContaining("interrupted copy of something else") });
+  });
+
+  it("refuses a container whose content cannot be opened", async () => {
+    const broken = at("broken.raw");
+    const bytes = Buffer.alloc(4 * MIB);
+    bytes.write("LUKS\xba\xbe\x00\x01", "latin1");
+    bytes.fill(0xff, 8, 4096);
+    writeFileSync(broken, bytes);
+    const luks = at("outer.img");
+    sparseFile(luks, 110 * MIB);
+    run("cryptsetup", "luksFormat", "-q", "--type", "luks1", "--iter-time", "20", "--key-file", at("k2"), luks);
+    const key = ["--to", "luks", "--target-key-file", at("k2")];
+    expect((await convert(broken, luks, ...key, "--overwrite", "--format", "raw")).code).toBe(0);
+    expect(await convert(raw, luks, ...key)).toMatchObject({ code: 2, err: expect.stringContaining("is not empty") });
+  });
+
   it("does not continue the copy of something else", async () => {
     const target = at("other.raw");
     spawnSync("node", [child.path, raw, target, "3"]);
