@@ -66,6 +66,9 @@ export async function convert(options: ConvertOptions): Promise<ConvertDocument>
     await target.checkpoint(progress.done);
     if (options.verify) await verify(source, target, (p) => onProgress?.("verifying", p), signal);
     await target.finish();
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== "cancelled") throw error;
+    throw new StorageError("cancelled", "cancelled", { hint: "the same command continues the copy", cause: error });
   } finally {
     await target[Symbol.asyncDispose]();
   }
