@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UndoLogReader } from "../../src/core/undo-log/reader.ts";
 import { UndoLogWriter } from "../../src/core/undo-log/writer.ts";
 import { openRun } from "../../src/host/run.ts";
-import { findRun, listRuns, updateRun } from "../../src/host/run-store.ts";
+import { createRun, findRun, listRuns, updateRun } from "../../src/host/run-store.ts";
 import { holdRun } from "../../src/host/run-upkeep.ts";
 import { acceptRun, prunableRuns, pruneRuns } from "../../src/usecases/keep-runs.ts";
 import { recoverSource } from "../../src/usecases/recover.ts";
@@ -220,6 +220,12 @@ describe("recovery", () => {
     expect((await recoverSource([disk], states()))?.runs[0]).toMatchObject({ run: id, outcome: "blocked" });
     closeSync(fd);
     expect((await recoverSource([disk], states()))?.runs[0]).toMatchObject({ run: id, outcome: "rolled-back" });
+  });
+
+  it("lists the runs of one second in the order of their starts", () => {
+    const at = (ms: number) => createRun(state, { verb: "test", sources: [] }, new Date(Date.UTC(2026, 0, 1) + ms));
+    const made = Array.from({ length: 20 }, (_, i) => at(i * 7).record.run);
+    expect(listRuns([state]).runs.map((r) => r.record.run)).toEqual(made);
   });
 
   it("reports a run that cannot be read", async () => {
