@@ -10,9 +10,10 @@ const may = {
   stack: ["core", "bytes", "layers", "filesystems"],
   nbd: ["core", "bytes"],
   fuse: ["core", "bytes"],
+  libvirt: ["core", "bytes"],
   tools: ["core/errors", "bytes/text"],
   host: ["tools", "core", "bytes"],
-  usecases: ["extfs", "stack", "layers", "filesystems", "nbd", "fuse", "tools", "host", "core", "bytes"],
+  usecases: ["extfs", "stack", "layers", "filesystems", "nbd", "fuse", "libvirt", "tools", "host", "core", "bytes"],
   report: ["usecases/documents", "bytes/text"],
   cli: ["usecases", "report", "stack/tree", "core/errors", "core/limits", "core/layer"],
 };

@@ -22,7 +22,8 @@ mkfs.btrfs:btrfs-progs:makes Btrfs
 mkfs.vfat:dosfstools:makes FAT
 xz:xz-utils:unpacks test images
 mdadm:mdadm:judges members of RAID arrays
-setpriv:util-linux:runs tests as an unprivileged user"
+setpriv:util-linux:runs tests as an unprivileged user
+virsh:libvirt-clients:finds guests by name"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$needs" | while IFS=: read -r program package why; do

@@ -14,6 +14,8 @@ export interface SourceFlags {
   readonly inside?: readonly string[];
   readonly insideFormat?: "raw" | ImageFormat;
   readonly snapshot?: string;
+  readonly connect?: string;
+  readonly iKnow?: boolean;
   readonly limit?: readonly string[];
   readonly json?: boolean;
   readonly debug?: boolean;
@@ -114,7 +116,7 @@ export function withSources(command: Command): Command {
   return command
     .argument(
       "<source...>",
-      "image files, block devices or nbd+unix:///EXPORT?socket=PATH; several are resolved together",
+      "image files, block devices, nbd+unix:///EXPORT?socket=PATH or vm:GUEST (all disks of a libvirt guest); several are resolved together",
     )
     .addOption(new Option("--format <format>", "do not detect the image format").choices(["raw", ...IMAGE_FORMATS]))
     .option("--allow-path <dir>", "let images name backing files in this folder (repeatable)", collect)
@@ -133,6 +135,8 @@ export function withSources(command: Command): Command {
       "--snapshot <name>",
       "read this internal snapshot (name or id) of the images instead of their present state",
     )
+    .option("--connect <uri>", "libvirt's connection for vm:GUEST; default: as virsh")
+    .option("--i-know", "open a guest's network disk although nothing keeps others from writing to it")
     .option("--limit <name=value>", "raise a named limit (repeatable)", collect)
     .option("--debug", "show stack traces");
 }

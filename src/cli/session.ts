@@ -23,7 +23,7 @@ export function sourceOptions(
   keys: Keys,
   session: Session,
 ): SourceOptions {
-  const { format, allowPath, inside, insideFormat, header, snapshot } = flags;
+  const { format, allowPath, inside, insideFormat, header, snapshot, connect, iKnow } = flags;
   return {
     sources,
     keys,
@@ -33,6 +33,8 @@ export function sourceOptions(
     insideFormat,
     header,
     snapshot,
+    connect,
+    iKnow,
     limits: limitsFrom(flags.limit),
     signal: session.signal,
     note,

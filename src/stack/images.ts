@@ -1,7 +1,7 @@
 import { realpathSync } from "node:fs";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
-import type { KeyProvider, LayerDriver, LayerName, OpenContext } from "../core/layer.ts";
+import type { ImageFormat, KeyProvider, LayerDriver, LayerName, OpenContext } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
 import { unlockEmbedded } from "../layers/luks/embedded.ts";
 import { owningDevice } from "./backing.ts";
@@ -17,6 +17,8 @@ export interface ContextOptions {
   readonly gate: PathGate;
   /** Opens a file that an image names and the gate allowed, for reading, with whatever locks the host wants. */
   readonly openFile: (path: string) => Promise<BlockDevice>;
+  /** The format of a backing image, by its real path, where somebody else than the image above it says it; null: nobody does. */
+  readonly formatOf?: ((path: string) => "raw" | ImageFormat | null) | undefined;
   /** Opens the data file of an image that is written to, by its real path, for writing. Absent: data files are opened for reading. */
   readonly openDataFile?: ((path: string) => Promise<BlockDevice>) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -112,15 +114,16 @@ export function imageContext(options: ContextOptions, place: ImagePlace): OpenCo
     signal,
     unlockHeader: (header) => unlockEmbedded(header, { keys, limits, signal }),
     openDataFile: async (reference) => (writable && openDataFile ? openDataFile : openFile)(locate(reference).real),
-    async openImage(reference, format) {
+    async openImage(reference, said) {
       if (depth >= limits.backingDepth) {
         throw new StorageError("limit", `the backing chain is longer than ${limits.backingDepth} images`, {
           layer,
           hint: "raise it with --limit backingDepth=N",
         });
       }
-      const named = format === null || format === "raw" ? null : imageDriver(format, layer);
       const path = locate(reference);
+      const format = options.formatOf?.(path.real) ?? said;
+      const named = format === null || format === "raw" ? null : imageDriver(format, layer);
       const file = await openFile(path.real);
       try {
         const driver = format === null ? await detectImage(file) : named;

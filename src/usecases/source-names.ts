@@ -6,20 +6,12 @@ export function isNbd(source: string): boolean {
   return source.startsWith("nbd+unix:");
 }
 
-/** Throws `unsupported` for sources that are named as other programs name theirs: guests, and URLs of protocols that are not spoken. */
+/** Throws `unsupported` for sources that are named as other programs name theirs: URLs of protocols that are not spoken. */
 export function refuseForeignNames(sources: readonly string[]): void {
   for (const source of sources) {
-    const refusal = source.startsWith("vm:") ? guestName(source) : urlRefusal(source);
+    const refusal = urlRefusal(source);
     if (refusal !== null) throw refusal;
   }
-}
-
-function guestName(source: string): StorageError {
-  return new StorageError("unsupported", `${source}: guests by name are not supported yet`, {
-    layer: "libvirt",
-    feature: "vm:",
-    hint: "name the guest's image files or block devices; virsh domblklist GUEST shows them",
-  });
 }
 
 /** `scheme://…`, and QEMU's own `nbd:host:port`, `nbd:unix:path` and `json:{…}`. */

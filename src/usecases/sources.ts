@@ -11,14 +11,28 @@ import { openRun, type Run } from "../host/run.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import { dataFileOf } from "../stack/data-files.ts";
 import { PathGate } from "../stack/gate.ts";
-import { openStack, type Stack, type StackSource } from "../stack/resolver.ts";
+import { openStack, type Stack, type StackOptions, type StackSource } from "../stack/resolver.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Volume } from "../stack/tree.ts";
 import { recoverSource } from "./recover.ts";
 import { isNbd, refuseForeignNames } from "./source-names.ts";
 
+/** What libvirt says of a source that is a guest's disk. */
+export interface Declared {
+  readonly guest: string;
+  /** `vda` */
+  readonly target: string;
+  readonly format: "raw" | ImageFormat;
+  /** The guest itself cannot write to it. */
+  readonly readOnly: boolean;
+  /** Images below it, topmost first, as far as libvirt names them; with `chainEnds` nothing else is there. */
+  readonly backing: readonly { readonly path: string; readonly format: "raw" | ImageFormat }[];
+  readonly chainEnds: boolean;
+}
+
 /** How the user named and qualified the sources. */
 export interface SourceOptions {
+  /** Paths, `nbd+unix:` URIs, and `vm:NAME` for the disks of a guest. */
   readonly sources: readonly string[];
   readonly keys: KeyProvider;
   readonly format?: "raw" | ImageFormat | undefined;
@@ -35,6 +49,12 @@ export interface SourceOptions {
   readonly insideFormat?: "raw" | ImageFormat | undefined;
   /** Path of a detached LUKS header for the first source. */
   readonly header?: string | undefined;
+  /** libvirt's connection URI for `vm:`. */
+  readonly connect?: string | undefined;
+  /** The user says that nobody writes to what cannot be locked. */
+  readonly iKnow?: boolean | undefined;
+  /** By name of the source; made from `vm:`. */
+  readonly declared?: ReadonlyMap<string, Declared> | undefined;
   /** Much will be read in order: large requests then go to the thread pool, so that one chunk is fetched while another is worked on. */
   readonly streaming?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -91,15 +111,22 @@ async function recover(options: SourceOptions): Promise<void> {
 
 /** A source for reading: locked in the shared form, refused while somebody writes to it. */
 async function openForReading(name: string, options: SourceOptions, cleanup: Cleanup): Promise<StackSource> {
-  const format = options.format ?? null;
+  const format = formatOf(name, options);
   if (isNbd(name)) {
     // Loaded only here: most sources are files.
     const { openNbd, parseNbdUri } = await import("../nbd/client.ts");
     const { socketPath, exportName } = parseNbdUri(name);
     const device = cleanup.use(await openNbd({ socketPath, exportName }));
-    return { name, kind: "nbd", path: null, device, format, details: { export: exportName } };
+    return {
+      name,
+      kind: "nbd",
+      path: null,
+      device,
+      format,
+      details: { export: exportName, ...guestOf(name, options) },
+    };
   }
-  return localSource(name, cleanup.use(await openLocal(name, options.streaming)), format);
+  return localSource(name, cleanup.use(await openLocal(name, options.streaming)), format, guestOf(name, options));
 }
 
 async function openLocal(path: string, background?: boolean): Promise<FileDevice> {
@@ -108,7 +135,43 @@ async function openLocal(path: string, background?: boolean): Promise<FileDevice
   return (await openSource(identity, "read", { background })).file;
 }
 
-function localSource(name: string, device: FileDevice, format: "raw" | ImageFormat | null): StackSource {
+/** The format that was said, by the user or by libvirt. */
+function formatOf(name: string, { format, declared }: SourceOptions): "raw" | ImageFormat | null {
+  return format ?? declared?.get(name)?.format ?? null;
+}
+
+function guestOf(name: string, { declared }: SourceOptions): { readonly guest?: string; readonly target?: string } {
+  const disk = declared?.get(name);
+  return disk ? { guest: disk.guest, target: disk.target } : {};
+}
+
+/** Images that libvirt itself names below a disk are the administrator's choice, not the image's. */
+function gateFor({ allowPath = [], declared }: SourceOptions): PathGate {
+  const images = [...(declared?.values() ?? [])].flatMap((d) => d.backing.map((b) => b.path));
+  return new PathGate([...allowPath, ...images]);
+}
+
+/** `vm:NAME` becomes the guest's disks. */
+async function withDisks<T extends SourceOptions>(options: T, purpose: "read" | "write"): Promise<T> {
+  if (!options.sources.some((s) => s.startsWith("vm:"))) return options;
+  // Loaded only here: most sources are files.
+  const { withGuests } = await import("./guest-sources.ts");
+  return { ...options, ...(await withGuests(options, purpose)) };
+}
+
+/** Throws when images name other files below them than libvirt says: the guest would see other bytes than we do. */
+async function confirmChains(options: SourceOptions, named: readonly string[]): Promise<void> {
+  if (options.declared === undefined) return;
+  const { refuseOtherChains } = await import("./guest-sources.ts");
+  refuseOtherChains(options.declared, named);
+}
+
+function localSource(
+  name: string,
+  device: FileDevice,
+  format: "raw" | ImageFormat | null,
+  about: { readonly guest?: string; readonly target?: string },
+): StackSource {
   const file = device.stat.isFile();
   return {
     name,
@@ -116,12 +179,13 @@ function localSource(name: string, device: FileDevice, format: "raw" | ImageForm
     path: name,
     device,
     format,
-    details: file ? { allocatedBytes: device.stat.blocks * 512 } : {},
+    details: { ...(file ? { allocatedBytes: device.stat.blocks * 512 } : {}), ...about },
   };
 }
 
 /** Opens sources for reading and the stack over them. A run that crashed on one of them is rolled back first. */
-export async function openForInspection(options: SourceOptions): Promise<ReadStack> {
+export async function openForInspection(given: SourceOptions): Promise<ReadStack> {
+  const options = await withDisks(given, "read");
   refuseForeignNames(options.sources);
   refuseTwice(options.sources);
   await recover(options);
@@ -129,11 +193,12 @@ export async function openForInspection(options: SourceOptions): Promise<ReadSta
   const sources: StackSource[] = [];
   for (const name of options.sources) sources.push(await openForReading(name, options, cleanup));
   const named: string[] = [];
-  const way = { writable: false, gate: new PathGate(options.allowPath), named };
+  const way = { writable: false, gate: gateFor(options), named };
   const inside = options.inside ?? [];
   // A snapshot is one of the image that is looked at in the end.
   const snapshotOf = (image: number) => (image === inside.length ? options.snapshot : undefined);
   let stack = await stackOver(sources, way, { ...options, snapshot: snapshotOf(0) }, cleanup);
+  await confirmChains(options, named);
   for (const [i, spec] of inside.entries()) {
     const { limits = DEFAULT_LIMITS, signal, note } = options;
     const format = i + 1 === inside.length ? (options.insideFormat ?? null) : null;
@@ -150,10 +215,11 @@ export async function openForInspection(options: SourceOptions): Promise<ReadSta
  * Disposal ends the run; what was not committed is forgotten.
  */
 export async function openForWriting(
-  options: SourceOptions,
+  given: SourceOptions,
   verb: string,
   tools?: { readonly [name: string]: string },
 ): Promise<WritableStack> {
+  const options = await withDisks(given, "write");
   refuseForeignNames(options.sources);
   refuseInside(options);
   const nbd = options.sources.find(isNbd);
@@ -173,14 +239,15 @@ export async function openForWriting(
   }
   await recover(options);
   await using cleanup = new Cleanup();
-  const gate = new PathGate(options.allowPath);
+  const gate = gateFor(options);
   const dataFiles = await dataFilesOf(options, gate);
   // What holds the data of an image is a source of the run like the image itself: locked, logged and undone with it.
   const named = [...options.sources, ...dataFiles];
   const run = cleanup.use(await openRun({ verb, sources: named.map((path) => ({ path })), tools }));
   const sources = options.sources.map((name, i): StackSource => {
     const { kind } = sourceIdentity(name);
-    return { name, kind, path: name, device: run.device(i), format: options.format ?? null, details: {} };
+    const format = formatOf(name, options);
+    return { name, kind, path: name, device: run.device(i), format, details: guestOf(name, options) };
   });
   const openDataFile = async (path: string): Promise<BlockDevice> => {
     const index = dataFiles.indexOf(path);
@@ -190,7 +257,9 @@ export async function openForWriting(
       hint: "something else writes to the image: end that, then repeat",
     });
   };
-  const stack = await stackOver(sources, { writable: true, gate, openDataFile }, options, cleanup);
+  const below: string[] = [];
+  const stack = await stackOver(sources, { writable: true, gate, named: below, openDataFile }, options, cleanup);
+  await confirmChains(options, [...below, ...dataFiles]);
   return { stack, run, ...owning(cleanup) };
 }
 
@@ -241,11 +310,18 @@ async function stackOver(
       way.named?.push(path);
       return openLocal(path, options.streaming);
     },
+    formatOf: declaredFormats(options),
     snapshot: options.snapshot,
     detachedHeader,
     signal: options.signal,
   });
   return cleanup.use(stack);
+}
+
+function declaredFormats({ declared }: SourceOptions): StackOptions["formatOf"] {
+  if (declared === undefined) return undefined;
+  const images = [...declared.values()].flatMap((d) => d.backing);
+  return (path) => images.find((image) => sourceIdentity(image.path).realpath === path)?.format ?? null;
 }
 
 function owning(cleanup: Cleanup): AsyncDisposable {

@@ -20,7 +20,6 @@ describe("sources that are named as other programs name theirs", () => {
     ["rbd://pool/image", "rbd:", /qemu-nbd/],
     ["FILE:///tmp/disk", "FILE:", /leave file:\/\/ out/],
     ['json:{"driver":"raw"}', "json:", /itself/],
-    ["vm:web1", "vm:", /domblklist/],
   ])("%s is refused by name with what to do", async (source, feature, hint) => {
     await expect(open(source)).rejects.toMatchObject({
       code: "unsupported",
