@@ -23,7 +23,9 @@ mkfs.vfat:dosfstools:makes FAT
 xz:xz-utils:unpacks test images
 mdadm:mdadm:judges members of RAID arrays
 setpriv:util-linux:runs tests as an unprivileged user
-virsh:libvirt-clients:finds guests by name"
+virsh:libvirt-clients:finds guests by name
+libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
+qemu-system-x86_64:qemu-system-x86:the same"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$needs" | while IFS=: read -r program package why; do

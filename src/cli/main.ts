@@ -106,10 +106,13 @@ withVolume(withSources(program.command("check")), true)
   .option("--force", "with --repair: commit even when errors are left")
   .option("--xfs-zero-log", "throw away an XFS log that only a mount could replay, and repair without it")
   .option("--checker-timeout <seconds>", "end a checker that runs longer than this", parseCount, 3600)
+  .option("--shutdown", "shut vm:GUEST down (ACPI) and start it again when all is clean or repaired")
+  .option("--timeout <seconds>", "with --shutdown: how long the guest may take", parseCount, 300)
+  .option("--force-off", "with --shutdown: cut its power when it has not shut down by then")
   .option("--json", "one JSON document")
   .addHelpText(
     "after",
-    "\nExit codes as fsck(8), OR-ed over the volumes:\n  0 clean · 1 repaired · 4 errors left (or, in a preview, found) · 8 not checked · 16 usage · 32 cancelled\n\nExample:\n  unterbau check os43.qcow2\n  unterbau check os43.qcow2 --volume lvg1/lvroot --repair",
+    "\nExit codes as fsck(8), OR-ed over the volumes:\n  0 clean · 1 repaired · 4 errors left (or, in a preview, found) · 8 not checked · 16 usage · 32 cancelled\n\nExample:\n  unterbau check os43.qcow2\n  unterbau check os43.qcow2 --volume lvg1/lvroot --repair\n  unterbau check vm:os43 --shutdown --repair",
   )
   .action(verb<CheckFlags>(() => import("./verbs/check.ts"), CHECK));
 

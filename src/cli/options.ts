@@ -28,6 +28,9 @@ export interface CheckFlags extends SourceFlags {
   readonly force?: boolean;
   readonly xfsZeroLog?: boolean;
   readonly checkerTimeout: number;
+  readonly shutdown?: boolean;
+  readonly timeout: number;
+  readonly forceOff?: boolean;
 }
 
 export interface ExecFlags extends SourceFlags {

@@ -80,12 +80,28 @@ export interface ConvertDocument {
   readonly seconds: number;
 }
 
+/** A guest that was to be shut down for a check (`--shutdown`). */
+export interface CheckedGuestDocument {
+  readonly name: string;
+  readonly uuid: string;
+  /** As virsh domstate says it. */
+  readonly stateBefore: string;
+  /** How it was brought to be off; null: it was off already. */
+  readonly shutDown: "acpi" | "forced" | null;
+  /** It runs again. */
+  readonly started: boolean;
+  /** Why it could not be started, else null. */
+  readonly startError: string | null;
+}
+
 export interface CheckDocument {
   readonly schema: "unterbau/check/1";
   /** The run's id, by which `undo` takes it back; null when nothing was committed. */
   readonly run: string | null;
   readonly mode: "preview" | "repair";
   readonly volumes: readonly CheckedVolumeDocument[];
+  /** Only with `--shutdown`. */
+  readonly guests?: readonly CheckedGuestDocument[];
   /** As fsck(8), OR-ed over all volumes. */
   readonly exitCode: number;
 }

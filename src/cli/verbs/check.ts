@@ -2,7 +2,7 @@ import { StringDecoder } from "node:string_decoder";
 import { passedOverLine, verdictLine, volumeHeading } from "../../report/check-text.ts";
 import type { Palette } from "../../report/tree-text.ts";
 import { printableLines } from "../../report/units.ts";
-import { check } from "../../usecases/check.ts";
+import { type CheckOptions, check } from "../../usecases/check.ts";
 import type { CheckDocument } from "../../usecases/documents.ts";
 import type { CheckFlags } from "../options.ts";
 import { emit, emitJson, note, palette } from "../output.ts";
@@ -18,7 +18,7 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
     progress?.clear();
     process.stdout.write(text);
   };
-  const doc = await check({
+  const options: CheckOptions = {
     ...sourceOptions(sources, flags, keys, session),
     volumes: flags.volume ?? [],
     repair: flags.repair ?? false,
@@ -43,7 +43,8 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
         if (!flags.json) say(`\n${p.dim(passedOverLine(volumes))}\n`);
       },
     },
-  });
+  };
+  const doc = await (flags.shutdown ? withShutdown(options, flags) : check(options));
   try {
     if (flags.json) await emitJson(doc);
     else await emit(closing(doc, p));
@@ -53,6 +54,12 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
     throw error;
   }
   return doc.exitCode;
+}
+
+async function withShutdown(options: CheckOptions, flags: CheckFlags): Promise<CheckDocument> {
+  // Loaded only here: guests are rarely checked in this way.
+  const { checkGuests } = await import("../../usecases/check-guests.ts");
+  return checkGuests({ ...options, shutdownTimeoutMs: flags.timeout * 1000, forceOff: flags.forceOff ?? false });
 }
 
 function closing(doc: CheckDocument, p: Palette): string {
