@@ -1,7 +1,7 @@
-.PHONY: help setup demo test check fast bench build clean
+.PHONY: help setup demo test test-vm check fast bench build clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
 demo: ## make an encrypted guest disk, damage it, and show inspect, check, repair and undo on it
 	@sh scripts/setup.sh demo
@@ -11,6 +11,10 @@ test: ## install what is missing, then all checks and all tests
 	@sh scripts/setup.sh test
 	@npm run --silent check:static
 	@npm test --silent
+
+test-vm: ## the tests that need a real kernel's device-mapper, md and nbd: in a virtual machine that is built here (nightly, about 15 minutes)
+	@sh scripts/setup.sh vm
+	@npx vitest run --config test/vm/vitest.config.ts
 
 check: ## what every commit must pass: format, lint, types, import rules, unused code, fast tests
 	@npm run --silent check:static

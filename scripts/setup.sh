@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that `make demo` and `make test` need, installed if it is missing: system packages, npm packages, the build.
-# Usage: setup.sh demo|test
+# Usage: setup.sh demo|test|vm
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
@@ -25,7 +25,12 @@ mdadm:mdadm:judges members of RAID arrays
 setpriv:util-linux:runs tests as an unprivileged user
 virsh:libvirt-clients:finds guests by name
 libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
-qemu-system-x86_64:qemu-system-x86:the same"
+qemu-system-x86_64:qemu-system-x86:the same
+shellcheck:shellcheck:judges the runbooks that plan prints"
+[ "$purpose" != vm ] || needs="$needs
+qemu-system-x86_64:qemu-system-x86:runs a virtual machine with a real kernel
+depmod:kmod:prepares its modules
+cpio:cpio:packs its first file system"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$needs" | while IFS=: read -r program package why; do

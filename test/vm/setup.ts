@@ -1,0 +1,5 @@
+import { buildMachine } from "./machine.ts";
+
+export default function setup(): void {
+  buildMachine();
+}
