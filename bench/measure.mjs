@@ -1,6 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 
+/** Makes Node parse all of the system's certificates at each start, which has nothing to do with what is measured. */
+delete process.env.NODE_EXTRA_CA_CERTS;
+
 /**
  * Wall seconds, CPU seconds (user and system, with all children) and peak memory (MiB, of the largest process) of a whole command, by GNU time.
  * A string is a shell's command line. Throws when it ends with an unexpected code.

@@ -1,26 +1,52 @@
 #!/usr/bin/env node
 "use strict";
-// Starts the bundle beside it with what V8 compiled of it at build time (its code cache), which saves a third of the time until work begins.
+// Starts the bundle beside it, chunk by chunk as they are needed, with what V8 compiled of each at build time (its code cache).
 // V8 itself refuses a cache of another version of Node, of other flags or of another length; then it compiles as usual.
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
+const { pathToFileURL } = require("node:url");
 const vm = require("node:vm");
 
-/** @returns {{ script: vm.Script, exports: { main(argv: readonly string[]): Promise<void> } }} */
-function load() {
-  const filename = join(__dirname, "unterbau.cjs");
+const folder = join(__dirname, "cli");
+/** File → its script, and the functions that are its chunks. */
+const files = new Map();
+/** Chunk → what it exports. */
+const chunks = new Map();
+
+function load(file) {
+  const found = files.get(file);
+  if (found) return found.functions;
+  const filename = join(folder, `${file}.cjs`);
   let cachedData;
   try {
-    cachedData = readFileSync(join(__dirname, "unterbau.cache"));
+    cachedData = readFileSync(join(folder, `${file}.cache`));
   } catch {
     // None was made, or it was left out of a package: slower, nothing else.
   }
-  const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(filename, "latin1")}\n})`;
-  const script = new vm.Script(source, { filename, cachedData });
-  const bundle = { exports: {} };
-  script.runInThisContext()(bundle.exports, require, bundle, filename, __dirname);
-  return { script, exports: bundle.exports };
+  const script = new vm.Script(readFileSync(filename, "latin1"), { filename, cachedData });
+  const functions = script.runInThisContext();
+  files.set(file, { script, functions });
+  return functions;
 }
 
-module.exports = { load };
-if (require.main === module) void load().exports.main(process.argv.slice(2));
+function chunk(name) {
+  const found = chunks.get(name);
+  if (found) return found.exports;
+  const module = { exports: {} };
+  chunks.set(name, module);
+  const own = load(load("main").index[name]);
+  const from = (id) => (id.startsWith("./") ? chunk(id) : require(id));
+  own[name](module.exports, from, module, lazy, pathToFileURL(__filename).href);
+  return module.exports;
+}
+
+/** A module of Node's that is loaded when something of it is used. */
+function lazy(id) {
+  return new Proxy({}, { get: (_, name) => require(id)[name] });
+}
+
+/** @returns {{ main(argv: readonly string[]): Promise<void> }} */
+const commandLine = () => chunk("./main.js");
+
+module.exports = { commandLine, files, folder };
+if (require.main === module) void commandLine().main(process.argv.slice(2));

@@ -15,8 +15,10 @@ function table(polynomial: number): Uint32Array {
   return out;
 }
 
-const IEEE = table(0xedb88320);
-const CASTAGNOLI = table(0x82f63b78);
+/** Made when first needed: most commands need one of them. */
+let ieee: Uint32Array | undefined;
+let castagnoli: Uint32Array | undefined;
+let msbFirst: Uint32Array | undefined;
 
 function tableMsbFirst(polynomial: number): Uint32Array {
   const out = new Uint32Array(256);
@@ -28,8 +30,6 @@ function tableMsbFirst(polynomial: number): Uint32Array {
   return out;
 }
 
-const MSB_FIRST = tableMsbFirst(0x04c11db7);
-
 function run(lookup: Uint32Array, bytes: Uint8Array, seed: number): number {
   let c = seed >>> 0;
   for (let i = 0; i < bytes.length; i++) c = lookup[(c ^ bytes[i]!) & 0xff]! ^ (c >>> 8);
@@ -38,12 +38,14 @@ function run(lookup: Uint32Array, bytes: Uint8Array, seed: number): number {
 
 /** CRC-32 register update without any complement: LVM2 starts it at 0xf597a6cf (lib/misc/crc.c), ext4-style callers at ~0. */
 export function crc32Raw(bytes: Uint8Array, seed: number): number {
-  return run(IEEE, bytes, seed);
+  ieee ??= table(0xedb88320);
+  return run(ieee, bytes, seed);
 }
 
 /** CRC-32C register update without final complement (ext4 disk layout, "Checksums"; Btrfs; start with 0xffffffff). */
 export function crc32cRaw(bytes: Uint8Array, seed: number): number {
-  return run(CASTAGNOLI, bytes, seed);
+  castagnoli ??= table(0x82f63b78);
+  return run(castagnoli, bytes, seed);
 }
 
 /** CRC-16 register update, polynomial 0x8005 reflected, without final complement: ext4's uninit_bg descriptors (lib/crc16.c; start with 0xffff). */
@@ -58,7 +60,8 @@ export function crc16Raw(bytes: Uint8Array, seed: number): number {
 
 /** CRC-32 register update, most significant bit first, without any complement: jbd2's first kind of commit checksum (start with ~0). */
 export function crc32MsbFirstRaw(bytes: Uint8Array, seed: number): number {
+  msbFirst ??= tableMsbFirst(0x04c11db7);
   let c = seed >>> 0;
-  for (let i = 0; i < bytes.length; i++) c = (MSB_FIRST[((c >>> 24) ^ bytes[i]!) & 0xff]! ^ (c << 8)) >>> 0;
+  for (let i = 0; i < bytes.length; i++) c = (msbFirst[((c >>> 24) ^ bytes[i]!) & 0xff]! ^ (c << 8)) >>> 0;
   return c;
 }

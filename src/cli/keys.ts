@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
 import type { KeyProvider, KeyRequest, Secret } from "../core/layer.ts";
 import { printable } from "../report/units.ts";
-import { askSecret } from "./tty.ts";
 
 /** cryptsetup's largest key file (lib/utils_crypt.h: DEFAULT_KEYFILE_SIZE_MAXKB). */
 const LARGEST_KEY_FILE = 8192 * 1024;
@@ -62,6 +61,8 @@ export class Keys implements KeyProvider, Disposable {
     if (asked > 0) this.#typed.pop()?.bytes.fill(0);
     const label = request.label ? ` “${printable(request.label)}”` : "";
     const again = asked > 0 ? "No keyslot opens with that. " : "";
+    // Loaded only here: few commands ask.
+    const { askSecret } = await import("./tty.ts");
     const typed = await askSecret(
       `${again}Passphrase for ${request.layer.toUpperCase()}${label} ${printable(request.uuid)} (empty: leave it locked): `,
     );
@@ -95,7 +96,7 @@ export class Keys implements KeyProvider, Disposable {
 
 /** All bytes of a key file, as cryptsetup takes them: a trailing newline belongs to the key. */
 function readKey(from: string | number, name: string): Uint8Array {
-  const buffer = Buffer.alloc(LARGEST_KEY_FILE + 1);
+  let buffer = Buffer.alloc(4096);
   let length = 0;
   try {
     const fd = typeof from === "number" ? from : openSync(from, "r");
@@ -106,6 +107,7 @@ function readKey(from: string | number, name: string): Uint8Array {
         length += n;
         if (length > LARGEST_KEY_FILE)
           throw new StorageError("usage", `the key file ${name} is larger than ${LARGEST_KEY_FILE} bytes`);
+        if (length === buffer.length) buffer = moved(buffer, 4 * length);
       }
     } finally {
       if (typeof from === "string") closeSync(fd);
@@ -116,4 +118,12 @@ function readKey(from: string | number, name: string): Uint8Array {
   } finally {
     buffer.fill(0);
   }
+}
+
+/** The same in more room; nothing of it stays behind. */
+function moved(buffer: Uint8Array, size: number): Buffer<ArrayBuffer> {
+  const larger = Buffer.alloc(size);
+  larger.set(buffer);
+  buffer.fill(0);
+  return larger;
 }

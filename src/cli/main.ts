@@ -19,7 +19,7 @@ import {
   withSources,
   withVolume,
 } from "./options.ts";
-import { reportError } from "./output.ts";
+import { columns, onBrokenOutput, reportError, STDERR, STDOUT, wantsColour, write } from "./output.ts";
 import { newSession, type Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -41,12 +41,10 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 }
 /** Why standard output cannot take more; the work ends cleanly then, as after Ctrl-C. */
 let broken: NodeJS.ErrnoException | null = null;
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+onBrokenOutput((error) => {
   broken ??= error;
   abort.abort(new StorageError("cancelled", "cancelled"));
 });
-// Nobody is left to be told.
-process.stderr.on("error", () => {});
 
 /** Runs a verb, loaded only now, and turns what it throws into one line and an exit code. */
 function verb<F extends { debug?: boolean }>(
@@ -61,11 +59,11 @@ function verb<F extends { debug?: boolean }>(
       if (broken) {
         // The reader of a pipe has gone (`unterbau read … | head`): that is no news.
         if (broken.code !== "EPIPE")
-          reportError(ioError(broken, "cannot write to standard output"), flags.debug ?? false);
+          await reportError(ioError(broken, "cannot write to standard output"), flags.debug ?? false);
         exitCode = codes.failed;
         return;
       }
-      reportError(error, flags.debug ?? false);
+      await reportError(error, flags.debug ?? false);
       const first = firstError(error);
       const code = first instanceof StorageError ? first.code : null;
       exitCode =
@@ -77,6 +75,14 @@ function verb<F extends { debug?: boolean }>(
 const toolCommand: string[] = [];
 
 const program = new Command("unterbau")
+  .configureOutput({
+    writeOut: (text) => write(text),
+    writeErr: (text) => write(text, STDERR),
+    getOutHelpWidth: () => columns(STDOUT) ?? 80,
+    getErrHelpWidth: () => columns(STDERR) ?? 80,
+    getOutHasColors: () => wantsColour(STDOUT),
+    getErrHasColors: () => wantsColour(STDERR),
+  })
   .description("The storage under KVM guests: inspect, check, repair and undo, from the host, without root.")
   .version(VERSION, "-V, --version")
   .showHelpAfterError("(unterbau --help lists the verbs, unterbau VERB --help explains one)")

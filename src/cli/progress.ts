@@ -1,5 +1,5 @@
 import { humanSize } from "../report/units.ts";
-import { wantsColour } from "./output.ts";
+import { STDERR, wantsColour, write } from "./output.ts";
 
 /** Nothing is drawn for what is done within this time. */
 const DELAY_MS = 1000;
@@ -10,6 +10,7 @@ const WIDTH = 30;
 export class Progress implements Disposable {
   readonly #started = Date.now();
   readonly #label: string;
+  readonly #shown = wantsColour(STDERR);
   #last = 0;
   #drawn = false;
 
@@ -20,13 +21,14 @@ export class Progress implements Disposable {
   /** `fraction` from 0 to 1; `detail` is put behind the bar. */
   update(fraction: number, detail = ""): void {
     const now = Date.now();
-    if (!wantsColour(process.stderr) || now - this.#started < DELAY_MS || now - this.#last < EVERY_MS) return;
+    if (!this.#shown || now - this.#started < DELAY_MS || now - this.#last < EVERY_MS) return;
     this.#last = now;
     this.#drawn = true;
     const full = Math.round(Math.min(1, Math.max(0, fraction)) * WIDTH);
     const bar = "█".repeat(full) + "░".repeat(WIDTH - full);
-    process.stderr.write(
+    write(
       `\r\x1b[K${this.#label} ${bar} ${String(Math.floor(fraction * 100)).padStart(3)} %${detail ? `  ${detail}` : ""}`,
+      STDERR,
     );
   }
 
@@ -40,7 +42,7 @@ export class Progress implements Disposable {
 
   /** Takes the bar away, so that other text can be printed. */
   clear(): void {
-    if (this.#drawn) process.stderr.write("\r\x1b[K");
+    if (this.#drawn) write("\r\x1b[K", STDERR);
     this.#drawn = false;
   }
 

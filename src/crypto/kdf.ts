@@ -16,10 +16,8 @@ export type Kdf =
       readonly salt: Uint8Array;
     };
 
-const pbkdf2Async = promisify(pbkdf2);
-
 /** Derives `length` bytes, which the caller wipes. Costs what `kdf` says: check it against limits before. */
 export async function deriveKey(secret: Uint8Array, kdf: Kdf, length: number): Promise<Uint8Array> {
-  if (kdf.type === "pbkdf2") return pbkdf2Async(secret, kdf.salt, kdf.iterations, length, opensslHash(kdf.hash));
+  if (kdf.type === "pbkdf2") return promisify(pbkdf2)(secret, kdf.salt, kdf.iterations, length, opensslHash(kdf.hash));
   return argon2(secret, kdf, length);
 }

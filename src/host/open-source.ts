@@ -1,15 +1,23 @@
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
+import { StorageError } from "../core/errors.ts";
 import { type FileDevice, type FileDeviceOptions, openFileDevice } from "../core/file-device.ts";
 import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse } from "./block-device.ts";
 import { systemHoles } from "./holes.ts";
+import { mayBeLocked } from "./lock-list.ts";
 import { type LockMode, lockSource, type SourceLock } from "./locks.ts";
 import { fileUnderLoop, refuseFileUnderLoop, refuseLoopsInUse } from "./loop-device.ts";
 import type { SourceIdentity } from "./source-identity.ts";
 
 export interface OpenedSource {
   readonly file: FileDevice;
-  readonly lock: SourceLock;
+  /** Null when it was opened to be looked at. */
+  readonly lock: SourceLock | null;
+  /** Call it after a look: throws `locked` when what was read may not be one state of the source, because something has written to it. */
+  confirm(): void;
 }
+
+/** `look`: for a moment; nobody may be writing, but nobody is kept from it: a guest that is started meanwhile starts, and `confirm` tells. */
+export type OpenMode = LockMode | "look";
 
 /**
  * Opens an image or block device under the lock that goes with the mode. For writing: not while the host itself uses it, and block
@@ -17,7 +25,7 @@ export interface OpenedSource {
  */
 export async function openSource(
   identity: SourceIdentity,
-  mode: LockMode,
+  mode: OpenMode,
   { background }: Pick<FileDeviceOptions, "background"> = {},
 ): Promise<OpenedSource> {
   const path = identity.realpath;
@@ -36,8 +44,19 @@ export async function openSource(
     ...(block ? { size: blockDeviceSize(path), sectorSize: blockDeviceSectorSize(path) } : {}),
   });
   try {
-    if (block && under !== null) lockUnder(file, under, mode);
-    return { file, lock: lockSource(file.fd, path, mode) };
+    const held = mode === "look" ? "read" : mode;
+    if (block && under !== null) lockUnder(file, under, held);
+    const free = mode === "look" && !block && !mayBeLocked(fstatSync(file.fd));
+    const lock = free ? null : lockSource(file.fd, path, held);
+    const confirm = () => {
+      if (lock !== null) return;
+      if (fstatSync(file.fd).mtimeMs === file.stat.mtimeMs) return;
+      throw new StorageError("locked", `${path} was written to while it was looked at`, {
+        layer: "file",
+        hint: "what was read may be half old and half new: repeat it",
+      });
+    };
+    return { file, lock, confirm };
   } catch (error) {
     await file[Symbol.asyncDispose]();
     throw error;

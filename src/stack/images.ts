@@ -3,7 +3,6 @@ import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { ImageFormat, KeyProvider, LayerDriver, LayerName, OpenContext } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
-import { unlockEmbedded } from "../layers/luks/embedded.ts";
 import { owningDevice } from "./backing.ts";
 import type { PathGate } from "./gate.ts";
 import { IMAGE_DRIVERS } from "./registry.ts";
@@ -112,7 +111,10 @@ export function imageContext(options: ContextOptions, place: ImagePlace): OpenCo
     keys,
     limits,
     signal,
-    unlockHeader: (header) => unlockEmbedded(header, { keys, limits, signal }),
+    async unlockHeader(header) {
+      const { unlockEmbedded } = await import("../layers/luks/embedded.ts");
+      return unlockEmbedded(header, { keys, limits, signal });
+    },
     openDataFile: async (reference) => (writable && openDataFile ? openDataFile : openFile)(locate(reference).real),
     async openImage(reference, said) {
       if (depth >= limits.backingDepth) {

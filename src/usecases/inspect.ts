@@ -4,8 +4,10 @@ import { openForInspection, type SourceOptions } from "./sources.ts";
 
 /** The tree over the sources as a plain document. Nothing is written; without a key a LUKS layer is shown as locked. */
 export async function inspect(options: SourceOptions): Promise<InspectDocument> {
-  await using opened = await openForInspection(options);
-  return inspectDocument(opened.stack.tree);
+  await using opened = await openForInspection({ ...options, look: true });
+  const document = inspectDocument(opened.stack.tree);
+  opened.confirm();
+  return document;
 }
 
 export function inspectDocument(tree: Tree): InspectDocument {

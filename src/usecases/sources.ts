@@ -6,8 +6,8 @@ import type { FileDevice } from "../core/file-device.ts";
 import type { ImageFormat, KeyProvider } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
 import { refuseBlockDeviceInUse } from "../host/block-device.ts";
-import { openSource } from "../host/open-source.ts";
-import { openRun, type Run } from "../host/run.ts";
+import { type OpenedSource, openSource } from "../host/open-source.ts";
+import type { Run } from "../host/run.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import { dataFileOf } from "../stack/data-files.ts";
 import { PathGate } from "../stack/gate.ts";
@@ -57,6 +57,8 @@ export interface SourceOptions {
   readonly declared?: ReadonlyMap<string, Declared> | undefined;
   /** Much will be read in order: large requests then go to the thread pool, so that one chunk is fetched while another is worked on. */
   readonly streaming?: boolean | undefined;
+  /** Nothing is locked, so that a guest can be started meanwhile; `ReadStack.confirm` tells whether one was. */
+  readonly look?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Messages for a person: a crashed run that was rolled back. */
   readonly note?: ((text: string) => void) | undefined;
@@ -70,6 +72,8 @@ export interface OpenedStack extends AsyncDisposable {
 export interface ReadStack extends OpenedStack {
   /** Files that the images name and that were opened with them: backing and data files, extents. */
   readonly named: readonly string[];
+  /** After a look: throws `locked` when something has written to a source since it was opened. */
+  confirm(): void;
 }
 
 export interface WritableStack extends OpenedStack {
@@ -110,7 +114,11 @@ async function recover(options: SourceOptions): Promise<void> {
 }
 
 /** A source for reading: locked in the shared form, refused while somebody writes to it. */
-async function openForReading(name: string, options: SourceOptions, cleanup: Cleanup): Promise<StackSource> {
+async function openForReading(
+  name: string,
+  options: SourceOptions & LocalOptions,
+  cleanup: Cleanup,
+): Promise<StackSource> {
   const format = formatOf(name, options);
   if (isNbd(name)) {
     // Loaded only here: most sources are files.
@@ -126,13 +134,20 @@ async function openForReading(name: string, options: SourceOptions, cleanup: Cle
       details: { export: exportName, ...guestOf(name, options) },
     };
   }
-  return localSource(name, cleanup.use(await openLocal(name, options.streaming)), format, guestOf(name, options));
+  return localSource(name, cleanup.use(await openLocal(name, options)), format, guestOf(name, options));
 }
 
-async function openLocal(path: string, background?: boolean): Promise<FileDevice> {
+interface LocalOptions extends Pick<SourceOptions, "streaming" | "look"> {
+  /** Collects what was opened. */
+  readonly looks?: OpenedSource[] | undefined;
+}
+
+async function openLocal(path: string, { streaming, look, looks }: LocalOptions): Promise<FileDevice> {
   const identity = sourceIdentity(path);
   if (identity.kind === "blockdev") refuseBlockDeviceInUse(identity.realpath);
-  return (await openSource(identity, "read", { background })).file;
+  const opened = await openSource(identity, look ? "look" : "read", { background: streaming });
+  looks?.push(opened);
+  return opened.file;
 }
 
 /** The format that was said, by the user or by libvirt. */
@@ -185,7 +200,8 @@ function localSource(
 
 /** Opens sources for reading and the stack over them. A run that crashed on one of them is rolled back first. */
 export async function openForInspection(given: SourceOptions): Promise<ReadStack> {
-  const options = await withDisks(given, "read");
+  const looks: OpenedSource[] = [];
+  const options = { ...(await withDisks(given, "read")), looks };
   refuseForeignNames(options.sources);
   refuseTwice(options.sources);
   await recover(options);
@@ -207,7 +223,10 @@ export async function openForInspection(given: SourceOptions): Promise<ReadStack
     const source = await sourceInside(stack, spec, { limits, format, signal, note }, cleanup);
     stack = await stackOver([source], way, { ...options, header: undefined, snapshot: snapshotOf(i + 1) }, cleanup);
   }
-  return { stack, named, ...owning(cleanup) };
+  const confirm = () => {
+    for (const look of looks) look.confirm();
+  };
+  return { stack, named, confirm, ...owning(cleanup) };
 }
 
 /**
@@ -243,6 +262,8 @@ export async function openForWriting(
   const dataFiles = await dataFilesOf(options, gate);
   // What holds the data of an image is a source of the run like the image itself: locked, logged and undone with it.
   const named = [...options.sources, ...dataFiles];
+  // Loaded only here, as is all that writes.
+  const { openRun } = await import("../host/run.ts");
   const run = cleanup.use(await openRun({ verb, sources: named.map((path) => ({ path })), tools }));
   const sources = options.sources.map((name, i): StackSource => {
     const { kind } = sourceIdentity(name);
@@ -297,18 +318,18 @@ function refuseInside(options: SourceOptions): void {
 async function stackOver(
   sources: readonly StackSource[],
   way: Way,
-  options: SourceOptions,
+  options: SourceOptions & LocalOptions,
   cleanup: Cleanup,
 ): Promise<Stack> {
   const detachedHeader: BlockDevice | undefined =
-    options.header === undefined ? undefined : cleanup.use(await openLocal(options.header));
+    options.header === undefined ? undefined : cleanup.use(await openLocal(options.header, options));
   const stack = await openStack(sources, {
     ...way,
     keys: options.keys,
     limits: options.limits ?? DEFAULT_LIMITS,
     openFile: (path) => {
       way.named?.push(path);
-      return openLocal(path, options.streaming);
+      return openLocal(path, options);
     },
     formatOf: declaredFormats(options),
     snapshot: options.snapshot,

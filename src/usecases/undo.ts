@@ -2,7 +2,7 @@ import { StorageError } from "../core/errors.ts";
 import { isAlive } from "../host/owner.ts";
 import { findRun, stateDirs } from "../host/run-store.ts";
 import { completeUndo, notAnyMore, type UndoOptions, type UndoResult } from "./complete-undo.ts";
-import { recoverRun } from "./recover.ts";
+import { recoverRun } from "./recover-run.ts";
 
 export type { UndoOptions, UndoResult } from "./complete-undo.ts";
 

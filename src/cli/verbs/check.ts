@@ -5,18 +5,18 @@ import { printableLines } from "../../report/units.ts";
 import { type CheckOptions, check } from "../../usecases/check.ts";
 import type { CheckDocument } from "../../usecases/documents.ts";
 import type { CheckFlags } from "../options.ts";
-import { emit, emitJson, note, palette } from "../output.ts";
+import { emit, emitJson, note, palette, STDOUT, write } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type Session, sourceOptions } from "../session.ts";
 
 export async function run(sources: readonly string[], flags: CheckFlags, session: Session): Promise<number> {
   using keys = session.keys(flags);
-  const p = palette(process.stdout);
+  const p = palette(STDOUT);
   const decoder = new StringDecoder("utf8");
   let progress: Progress | null = null;
   const say = (text: string): void => {
     progress?.clear();
-    process.stdout.write(text);
+    write(text);
   };
   const options: CheckOptions = {
     ...sourceOptions(sources, flags, keys, session),

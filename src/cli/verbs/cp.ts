@@ -2,7 +2,7 @@ import { copyText } from "../../report/files-text.ts";
 import { printable } from "../../report/units.ts";
 import { copyFiles } from "../../usecases/copy-files.ts";
 import type { CopyFlags } from "../options.ts";
-import { emit, emitJson } from "../output.ts";
+import { emit, emitJson, note } from "../output.ts";
 import { type Session, sourceOptions } from "../session.ts";
 import { tellProblems, withPath } from "./paths.ts";
 
@@ -16,7 +16,7 @@ export async function run(named: readonly string[], flags: CopyFlags, session: S
     destination,
     recursive: flags.recursive ?? false,
     special: flags.special ?? false,
-    ...(flags.verbose ? { onFile: (file: string) => process.stderr.write(`${printable(file)}\n`) } : {}),
+    ...(flags.verbose ? { onFile: (file: string) => note(printable(file)) } : {}),
   });
   if (flags.json) await emitJson(doc);
   else await emit(copyText(doc));

@@ -1,6 +1,6 @@
 import { doctor } from "../../usecases/doctor.ts";
 import type { PlainFlags } from "../options.ts";
-import { emit, emitJson, palette } from "../output.ts";
+import { emit, emitJson, palette, STDOUT } from "../output.ts";
 
 export async function run(_sources: readonly string[], flags: PlainFlags): Promise<number> {
   const doc = await doctor();
@@ -9,7 +9,7 @@ export async function run(_sources: readonly string[], flags: PlainFlags): Promi
     await emitJson(doc);
     return failed ? 1 : 0;
   }
-  const p = palette(process.stdout);
+  const p = palette(STDOUT);
   const width = Math.max(...doc.items.map((i) => i.name.length));
   for (const i of doc.items) {
     const mark = i.ok ? p.green("ok     ") : i.required ? p.red("MISSING") : p.yellow("missing");

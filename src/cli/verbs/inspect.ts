@@ -1,7 +1,7 @@
 import { treeText } from "../../report/tree-text.ts";
 import { inspect, isIncomplete } from "../../usecases/inspect.ts";
 import type { SourceFlags } from "../options.ts";
-import { emit, emitJson, palette } from "../output.ts";
+import { emit, emitJson, palette, STDOUT } from "../output.ts";
 import { type Session, sourceOptions } from "../session.ts";
 
 export async function run(
@@ -12,6 +12,6 @@ export async function run(
   using keys = session.keys(flags);
   const doc = await inspect(sourceOptions(sources, flags, keys, session));
   if (flags.json) await emitJson(doc);
-  else await emit(treeText(doc, { long: flags.long ?? false, palette: palette(process.stdout) }));
+  else await emit(treeText(doc, { long: flags.long ?? false, palette: palette(STDOUT) }));
   return isIncomplete(doc) ? 1 : 0;
 }

@@ -1,12 +1,12 @@
 import { StorageError } from "../../core/errors.ts";
 import { readVolume } from "../../usecases/read.ts";
 import type { ReadFlags } from "../options.ts";
-import { emit } from "../output.ts";
+import { emit, isTerminal, STDOUT } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type Session, sourceOptions } from "../session.ts";
 
 export async function run(sources: readonly string[], flags: ReadFlags, session: Session): Promise<number> {
-  if (process.stdout.isTTY) {
+  if (isTerminal(STDOUT)) {
     throw new StorageError("usage", "raw bytes would go to the terminal", {
       hint: "send them to a file or a pipe: unterbau read … > volume.raw",
     });

@@ -3,7 +3,7 @@ import { exactSize, printable } from "../../report/units.ts";
 import { acceptRun, canBeUndone, prunableRuns, pruneRuns, runToAccept } from "../../usecases/keep-runs.ts";
 import { type RunDocument, runs } from "../../usecases/runs.ts";
 import type { RunsFlags } from "../options.ts";
-import { emit, emitJson, note, palette } from "../output.ts";
+import { emit, emitJson, note, palette, STDOUT } from "../output.ts";
 import { askYes } from "../tty.ts";
 
 export async function run(_sources: readonly string[], flags: RunsFlags): Promise<number> {
@@ -18,7 +18,7 @@ async function list(flags: RunsFlags): Promise<number> {
     await emitJson(doc);
     return 0;
   }
-  const p = palette(process.stdout);
+  const p = palette(STDOUT);
   for (const f of doc.findings) note(`${f.severity}: ${printable(f.message)}`);
   if (doc.runs.length === 0) await emit("No run has changed anything yet.\n");
   for (const r of doc.runs) {

@@ -2,7 +2,7 @@ import type { BlockDevice } from "../../core/device.ts";
 import type { OpenContext, UnlockedHeader } from "../../core/layer.ts";
 import { sectorCipher } from "../../crypto/sector-cipher.ts";
 import { wipe } from "../../crypto/wipe.ts";
-import { readLuksHeader } from "./driver.ts";
+import { readLuksHeader } from "./layer.ts";
 import { unlock } from "./unlock.ts";
 
 /**

@@ -4,11 +4,9 @@ import { StorageError } from "../../core/errors.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
 import { slice } from "../../core/slice.ts";
-import { openCache } from "./cache/cache.ts";
-import { openWritecache } from "./cache/writecache.ts";
 import type { LogicalVolume, VolumeGroup } from "./model.ts";
-import { openRaidVolume, type RaidMember } from "./raid/array.ts";
-import { type MirrorLeg, openOldMirror } from "./raid/mirror.ts";
+import type { RaidMember } from "./raid/array.ts";
+import type { MirrorLeg } from "./raid/mirror.ts";
 import type {
   CachePoolSegment,
   CacheSegment,
@@ -54,6 +52,7 @@ export async function raidVolume(p: Parts, lv: LogicalVolume, s: RaidSegment, le
       writeMostly: status.includes("WRITEMOSTLY"),
     });
   }
+  const { openRaidVolume } = await import("./raid/array.ts");
   const array = await openRaidVolume({
     name: lv.name,
     segment: s,
@@ -76,6 +75,7 @@ export async function oldMirror(p: Parts, lv: LogicalVolume, s: MirrorSegment, l
     legs.push(place && { device: place.device, at: place.at });
   }
   const log = s.log === null ? null : await ifThere(p, s.log);
+  const { openOldMirror } = await import("./raid/mirror.ts");
   const { leg, findings } = await openOldMirror(lv.name, legs, log?.device ?? null, Math.ceil(length / s.regionSize));
   return { device: slice(leg.device, leg.at, length, "lvm"), findings, readOnly: null };
 }
@@ -83,6 +83,7 @@ export async function oldMirror(p: Parts, lv: LogicalVolume, s: MirrorSegment, l
 export async function cachedVolume(p: Parts, lv: LogicalVolume, s: CacheSegment): Promise<Built> {
   const origin = await p.content(s.origin);
   const part = await cacheParts(p, s);
+  const { openCache } = await import("./cache/cache.ts");
   const opened = await openCache({ ...part, name: lv.name, origin: origin.device, limits: p.limits });
   return { device: opened.device, findings: [...origin.findings, ...opened.findings], readOnly: "it is cached" };
 }
@@ -109,6 +110,7 @@ export async function writecachedVolume(p: Parts, lv: LogicalVolume, s: Writecac
   const cache = await p.content(s.cache);
   const { limits } = p;
   const { blockSize } = s;
+  const { openWritecache } = await import("./cache/writecache.ts");
   const device = await openWritecache({
     name: lv.name,
     origin: origin.device,

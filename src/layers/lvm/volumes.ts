@@ -6,7 +6,6 @@ import type { LogicalVolume, PhysicalVolume, VolumeGroup } from "./model.ts";
 import type { Relations } from "./relations.ts";
 import { type Run, runsDevice } from "./runs.ts";
 import type { LvSegment, StripeArea, ThinPoolSegment, ThinSegment } from "./segments.ts";
-import { openSnapshot } from "./snapshot/snapshot-device.ts";
 import {
   type Built,
   cachedVolume,
@@ -16,8 +15,7 @@ import {
   raidVolume,
   writecachedVolume,
 } from "./targets.ts";
-import { openThinPool, type ThinPool } from "./thin/pool.ts";
-import { openThinVolume } from "./thin/volume.ts";
+import type { ThinPool } from "./thin/pool.ts";
 
 export interface VolumesOptions {
   readonly vg: VolumeGroup;
@@ -59,6 +57,7 @@ export class Volumes {
     if (!link) return this.content(name);
     const origin = await this.content(link.origin);
     const store = await this.content(link.store);
+    const { openSnapshot } = await import("./snapshot/snapshot-device.ts");
     const device = await openSnapshot({
       origin: origin.device,
       store: store.device,
@@ -95,6 +94,7 @@ export class Volumes {
     const segment = this.#o.vg.lvs.get(name)!.segments[0] as ThinPoolSegment;
     const metadata = await this.content(segment.metadata);
     const data = await this.content(segment.data);
+    const { openThinPool } = await import("./thin/pool.ts");
     const pool = await openThinPool(name, segment, metadata.device, data.device);
     return {
       ...pool,
@@ -106,6 +106,7 @@ export class Volumes {
   async #thin(s: ThinSegment, length: number): Promise<Built> {
     const pool = await this.pool(s.pool);
     const origin = s.externalOrigin === null ? null : await this.content(s.externalOrigin);
+    const { openThinVolume } = await import("./thin/volume.ts");
     const device = await openThinVolume({
       pool,
       deviceId: s.deviceId,

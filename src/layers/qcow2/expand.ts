@@ -3,8 +3,6 @@ import { inflateRaw, inflateRawSync, constants as zlib } from "node:zlib";
 import { StorageError } from "../../core/errors.ts";
 import { zstdFrameLength } from "./zstd-frame.ts";
 
-const inflateAside = promisify(inflateRaw);
-
 /** Values of the header's compression_type field ("Additional fields"). */
 const DEFLATE = 0;
 const ZSTD = 1;
@@ -45,7 +43,7 @@ export async function expandCluster(
 async function inflate(input: Uint8Array, clusterSize: number, aside: boolean): Promise<Uint8Array> {
   // One chunk for all of the output: the default of 16 KiB would be put together from pieces.
   const options = { maxOutputLength: clusterSize, chunkSize: clusterSize, finishFlush: zlib.Z_SYNC_FLUSH };
-  return aside ? inflateAside(input, options) : inflateRawSync(input, options);
+  return aside ? promisify(inflateRaw)(input, options) : inflateRawSync(input, options);
 }
 
 /** Loaded by the first zstd cluster: few images have any. The output's length is 0 when the frame is damaged. */

@@ -8,13 +8,11 @@ import { GuestData } from "./data.ts";
 import { DIRTY, RAW_DATA_FILE } from "./features.ts";
 import { type Geometry, geometryOf } from "./geometry.ts";
 import type { Header } from "./header.ts";
-import { Layout } from "./layout.ts";
+import { Layout, TABLE_AREA } from "./layout.ts";
 import { ClusterMap } from "./mapping.ts";
 import { Reader } from "./reader.ts";
-import { rebuildRefcounts } from "./rebuild.ts";
-import { Refcounts, TABLE_AREA } from "./refcounts.ts";
 import type { Snapshot, SnapshotTable } from "./snapshots.ts";
-import { Writer } from "./writer.ts";
+import type { Writer } from "./writer.ts";
 
 /** Default for each cache of tables: at 64 KiB clusters the L2 tables of 64 GiB. */
 const CACHE_BYTES = 8 * 1024 * 1024;
@@ -188,6 +186,8 @@ export class Qcow2Image {
     const kept = rawDataFile ? RAW_DATA_FILE : 0n;
     if (this.#parts.header.autoclear !== kept) await this.#setAutoclear(kept);
     const header = await this.#clean();
+    // Loaded only here: most commands read.
+    const [{ Refcounts }, { Writer }] = await Promise.all([import("./refcounts.ts"), import("./writer.ts")]);
     const refcounts = await Refcounts.open({
       container: this.#container,
       geometry: this.geometry,
@@ -225,6 +225,7 @@ export class Qcow2Image {
     if ((header.incompatible & DIRTY) === 0n) return header;
     const { geometry } = this;
     const container = this.#container;
+    const { rebuildRefcounts } = await import("./rebuild.ts");
     const clean = await rebuildRefcounts({ container, geometry, header, snapshots, encryption, limits });
     await this.#map.reload();
     return clean;

@@ -1,3 +1,6 @@
+/** Name of the area that grows. */
+export const TABLE_AREA = "the refcount table";
+
 interface Area {
   /** Host clusters, half-open. */
   readonly first: number;

@@ -4,7 +4,7 @@ import { withinLimit } from "../../core/numbers.ts";
 import type { Container } from "./container.ts";
 import type { Geometry } from "./geometry.ts";
 import type { Header } from "./header.ts";
-import type { Layout } from "./layout.ts";
+import { type Layout, TABLE_AREA } from "./layout.ts";
 import { type RefcountCodec, refcountCodec } from "./refcount-width.ts";
 import { type Slice, SliceCache } from "./slice-cache.ts";
 
@@ -12,8 +12,6 @@ import { type Slice, SliceCache } from "./slice-cache.ts";
 export const TABLE_FIELDS_AT = 48;
 /** A full refcount table is replaced by one half as large again, as QEMU does. */
 const TABLE_GROWTH = 1.5;
-/** Name of the refcount table's area in the layout. */
-export const TABLE_AREA = "the refcount table";
 
 /** A run of host clusters. */
 export interface ClusterRun {

@@ -1,14 +1,6 @@
 import { view } from "../../bytes/struct.ts";
-import { type BlockPlace, blockMapped } from "../../core/block-map.ts";
-import { StorageError } from "../../core/errors.ts";
 import type { LayerDriver } from "../../core/layer.ts";
-import { readOnlyImage, refusedImage } from "../../core/read-only-image.ts";
-import { TablePages } from "../../core/table-pages.ts";
-import { readHeader, SIGNATURE_AT, truncation, VDI_SIGNATURE } from "./header.ts";
-
-/** Entries of the block map that name no block (VirtualBox VDICore.h: VDI_IMAGE_BLOCK_FREE and _ZERO). */
-const FREE = 0xffffffff;
-const ZERO = 0xfffffffe;
+import { SIGNATURE_AT, VDI_SIGNATURE } from "./header.ts";
 
 /** VirtualBox's disk images, version 1.1, dynamic and fixed: read only. The format is described by VirtualBox's VDICore.h. */
 export const vdiDriver: LayerDriver = {
@@ -18,35 +10,6 @@ export const vdiDriver: LayerDriver = {
     const hit = bytes.length === 4 && view(bytes).getUint32(0, true) === VDI_SIGNATURE;
     return hit ? { setId: null, role: null, member: null } : null;
   },
-  async open(members, context) {
-    const file = members[0];
-    if (!file) throw new StorageError("usage", "no file to open", { layer: "vdi" });
-    const header = await readHeader(file);
-    const { refused, size, mapOffset, dataOffset, blockSize, blocks, ...rest } = header;
-    const details = { blockSize, ...rest };
-    if (refused !== null) return refusedImage("vdi", details, refused);
-    const short = truncation(header, file.size);
-    const table = new TablePages(file, mapOffset, blocks * 4);
-    const decode = (view: DataView, index: number): BlockPlace => {
-      const entry = view.getUint32(index, true);
-      return entry === FREE ? "hole" : entry === ZERO ? "zero" : dataOffset + entry * blockSize;
-    };
-    return readOnlyImage({
-      format: "vdi",
-      details,
-      findings: short ? [short] : [],
-      size,
-      context,
-      async open() {
-        return blockMapped({
-          layer: "vdi",
-          size,
-          blockSize,
-          sectorSize: 512,
-          file,
-          place: (index) => table.entry(index * 4, decode),
-        });
-      },
-    });
-  },
+  // Loaded only here: few guests have one.
+  open: async (members, context) => (await import("./image.ts")).openVdi(members, context),
 };
