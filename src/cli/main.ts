@@ -9,6 +9,7 @@ import {
   type ExportFlags,
   type FilesFlags,
   type ListFlags,
+  type ListGuestsFlags,
   type PlainFlags,
   parseBytes,
   parseCount,
@@ -87,6 +88,15 @@ const program = new Command("unterbau")
   .version(VERSION, "-V, --version")
   .showHelpAfterError("(unterbau --help lists the verbs, unterbau VERB --help explains one)")
   .configureHelp({ sortSubcommands: false });
+
+program
+  .command("list")
+  .description("every libvirt guest with its disks, what they rest on, encryption and last verdict; nothing is written")
+  .option("--connect <uri>", "libvirt's connection; default: as virsh")
+  .option("--json", "one JSON document")
+  .option("--debug", "show stack traces")
+  .addHelpText("after", "\nExample:\n  unterbau list\n  unterbau list --connect qemu:///session --json")
+  .action((flags: ListGuestsFlags) => verb<ListGuestsFlags>(() => import("./verbs/list.ts"))([], flags));
 
 withSources(program.command("inspect"))
   .description("show every layer as one tree; nothing is written")

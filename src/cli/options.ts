@@ -70,6 +70,10 @@ export interface ListFlags extends FilesFlags {
   readonly directory?: boolean;
 }
 
+export interface ListGuestsFlags extends PlainFlags {
+  readonly connect?: string;
+}
+
 export interface CopyFlags extends FilesFlags {
   readonly recursive?: boolean;
   readonly special?: boolean;

@@ -5,6 +5,7 @@ import { findVolume } from "../stack/selectors.ts";
 import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
 import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt, prepareChecker } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
+import { rememberCheck } from "./remember-check.ts";
 import type { PreparedFile } from "./run-on-file.ts";
 import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
 
@@ -39,10 +40,20 @@ export const FSCK = { clean: 0, corrected: 1, errorsLeft: 4, operational: 8 } as
  * one unit, after the last check has ended.
  */
 export async function check(options: CheckOptions): Promise<CheckDocument> {
-  return options.repair ? repair(options) : preview(options);
+  const { document, files } = await (options.repair ? repair(options) : preview(options));
+  // A snapshot is not the disk, and an image inside not the file that it lies in.
+  if (options.snapshot === undefined && !options.inside?.length)
+    rememberCheck(files, document, options.volumes.length === 0, options.note);
+  return document;
 }
 
-async function preview(options: CheckOptions): Promise<CheckDocument> {
+interface Checked {
+  readonly document: CheckDocument;
+  /** What was checked, as far as it is on this host. */
+  readonly files: readonly string[];
+}
+
+async function preview(options: CheckOptions): Promise<Checked> {
   // The child that will become the checker gets ready while the stack is opened.
   await using prepared = prepareChecker(options.env);
   await using opened = await openForInspection(options);
@@ -51,10 +62,18 @@ async function preview(options: CheckOptions): Promise<CheckDocument> {
     documents.push((await checkOne(volume, options, prepared)).document);
   }
   tellPassedOver(opened.stack.tree, options);
-  return { schema: "unterbau/check/1", run: null, mode: "preview", volumes: documents, exitCode: exitCode(documents) };
+  const code = exitCode(documents);
+  const document = {
+    schema: "unterbau/check/1",
+    run: null,
+    mode: "preview",
+    volumes: documents,
+    exitCode: code,
+  } as const;
+  return { document, files: opened.files };
 }
 
-async function repair(options: CheckOptions): Promise<CheckDocument> {
+async function repair(options: CheckOptions): Promise<Checked> {
   await using opened = await openForWriting(options, "check");
   const { run, stack } = opened;
   const checked: CheckedVolume[] = [];
@@ -77,13 +96,14 @@ async function repair(options: CheckOptions): Promise<CheckDocument> {
     noteVolumes(run, documents, stack.tree);
     await run.commit();
   }
-  return {
+  const document: CheckDocument = {
     schema: "unterbau/check/1",
     run: changed ? run.id : null,
     mode: "repair",
     volumes: documents,
     exitCode: exitCode(documents),
   };
+  return { document, files: opened.files };
 }
 
 /** A checker's text in the record of a run is kept up to this many characters; all of it is in the document. */
@@ -162,6 +182,7 @@ function codeOf(d: CheckedVolumeDocument): number {
     case "errors-left":
       return FSCK.errorsLeft;
     case "not-checked":
+    case "snapshot-invalid":
       return FSCK.operational;
   }
 }

@@ -44,7 +44,8 @@ export interface InspectDocument {
   readonly findings: readonly FindingDocument[];
 }
 
-export type Verdict = "clean" | "would-repair" | "repaired" | "errors-left" | "not-checked";
+/** `snapshot-invalid` (with `--live` only): the view of the running guest broke off, so what was found in it proves nothing. */
+export type Verdict = "clean" | "would-repair" | "repaired" | "errors-left" | "not-checked" | "snapshot-invalid";
 
 export interface CheckedVolumeDocument {
   readonly selector: string;
@@ -98,12 +99,84 @@ export interface CheckDocument {
   readonly schema: "unterbau/check/1";
   /** The run's id, by which `undo` takes it back; null when nothing was committed. */
   readonly run: string | null;
-  readonly mode: "preview" | "repair";
+  readonly mode: "preview" | "repair" | "live";
   readonly volumes: readonly CheckedVolumeDocument[];
   /** Only with `--shutdown`. */
   readonly guests?: readonly CheckedGuestDocument[];
   /** As fsck(8), OR-ed over all volumes. */
   readonly exitCode: number;
+}
+
+/** A device of the host that a disk rests on, and what that rests on. */
+export interface HostDeviceDocument {
+  readonly name: string;
+  /** `crypt`, `lvm`, `raid1`, `partition`, `loop`, `disk`, `memory`, `network` and others. */
+  readonly kind: string;
+  readonly path: string;
+  readonly below: readonly HostDeviceDocument[];
+}
+
+export interface LastCheckDocument {
+  /** ISO 8601, UTC. */
+  readonly checked: string;
+  readonly mode: "preview" | "repair" | "live";
+  /** The worst of all volumes. */
+  readonly verdict: Verdict;
+  /** All file systems were checked. */
+  readonly complete: boolean;
+  /** Something may have written to it since; null: that cannot be known of a block device. */
+  readonly changedSince: boolean | null;
+}
+
+export interface GuestDiskDocument {
+  /** `vda` */
+  readonly target: string;
+  readonly device: "disk" | "lun" | "cdrom" | "floppy";
+  readonly format: string;
+  readonly readOnly: boolean;
+  readonly shareable: boolean;
+  /** Path, NBD URI, or words for what has neither. */
+  readonly place: string;
+  /** Real path; null when it is not on this host, or not there. */
+  readonly path: string | null;
+  /** Bytes of the file or device. */
+  readonly size: number | null;
+  /** Real paths of the images below it. */
+  readonly backing: readonly string[];
+  /** For the disk and each image below it. */
+  readonly restsOn: readonly HostDeviceDocument[];
+  readonly encryption: {
+    /** Every path from the disk down to a physical device crosses dm-crypt. */
+    readonly host: boolean;
+    /** LUKS in the disk itself. */
+    readonly inside: "full" | "partial" | "none" | "unknown" | null;
+  } | null;
+  /** No byte of a volume comes to rest in the clear. */
+  readonly encrypted: boolean;
+  readonly lastCheck: LastCheckDocument | null;
+  /** Why it cannot be looked at, else null. */
+  readonly problem: string | null;
+}
+
+export interface GuestDocument {
+  readonly name: string;
+  readonly uuid: string;
+  /** libvirt's URI; null: virsh's default. */
+  readonly connection: string | null;
+  /** As virsh domstate says it. */
+  readonly state: string;
+  readonly managedSave: boolean;
+  readonly persistent: boolean;
+  readonly nvram: string | null;
+  /** All its disks are. */
+  readonly encrypted: boolean;
+  readonly disks: readonly GuestDiskDocument[];
+}
+
+export interface GuestsDocument {
+  readonly schema: "unterbau/list/1";
+  readonly guests: readonly GuestDocument[];
+  readonly findings: readonly FindingDocument[];
 }
 
 /** One file in a volume. */

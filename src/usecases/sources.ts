@@ -67,6 +67,8 @@ export interface SourceOptions {
 /** Opened sources and the stack over them; disposal closes all, in reverse. */
 export interface OpenedStack extends AsyncDisposable {
   readonly stack: Stack;
+  /** The sources that are files and block devices, by their paths. */
+  readonly files: readonly string[];
 }
 
 export interface ReadStack extends OpenedStack {
@@ -226,7 +228,8 @@ export async function openForInspection(given: SourceOptions): Promise<ReadStack
   const confirm = () => {
     for (const look of looks) look.confirm();
   };
-  return { stack, named, confirm, ...owning(cleanup) };
+  const files = options.sources.filter((name) => !isNbd(name));
+  return { stack, files, named, confirm, ...owning(cleanup) };
 }
 
 /**
@@ -281,7 +284,7 @@ export async function openForWriting(
   const below: string[] = [];
   const stack = await stackOver(sources, { writable: true, gate, named: below, openDataFile }, options, cleanup);
   await confirmChains(options, [...below, ...dataFiles]);
-  return { stack, run, ...owning(cleanup) };
+  return { stack, files: options.sources, run, ...owning(cleanup) };
 }
 
 /** Real paths of the data files of the sources. */

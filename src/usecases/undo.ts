@@ -1,4 +1,5 @@
 import { StorageError } from "../core/errors.ts";
+import { forgetCheck } from "../host/check-store.ts";
 import { isAlive } from "../host/owner.ts";
 import { findRun, stateDirs } from "../host/run-store.ts";
 import { completeUndo, notAnyMore, type UndoOptions, type UndoResult } from "./complete-undo.ts";
@@ -43,5 +44,7 @@ export async function undoRun(id: string, options: UndoOptions = {}): Promise<Un
       layer: "runs",
     });
   }
-  return completeUndo(run, options);
+  const result = await completeUndo(run, options);
+  for (const source of run.record.sources) forgetCheck(source);
+  return result;
 }

@@ -1,0 +1,77 @@
+import { createHash, randomUUID } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { stateDir, stateDirs } from "./run-store.ts";
+import type { SourceIdentity } from "./source-identity.ts";
+
+/**
+ * What the last check of a source came to. Nothing of the guest's is in it, neither names of volumes nor what a checker printed: the
+ * source may be encrypted, and this file is not.
+ */
+export interface CheckRecord {
+  readonly schema: "unterbau/checked/1";
+  readonly source: string;
+  /** ISO 8601, UTC: when the check ended. */
+  readonly checked: string;
+  readonly mode: "preview" | "repair" | "live";
+  /** The worst of all volumes. */
+  readonly verdict: string;
+  /** How many volumes have which verdict. */
+  readonly volumes: { readonly [verdict: string]: number };
+  /** False: only volumes that the user chose. */
+  readonly complete: boolean;
+}
+
+const SCHEMA = "unterbau/checked/1";
+const MAX_BYTES = 64 * 1024;
+
+/** Block devices are known by what stays the same after a reboot, files by their path: a file that is replaced takes the name over. */
+function fileFor(state: string, identity: SourceIdentity): string {
+  const key = createHash("sha256")
+    .update(identity.stableId ?? identity.realpath)
+    .digest("hex")
+    .slice(0, 32);
+  return join(state, "checks", `${key}.json`);
+}
+
+/** Remembers a check in place of the one before. Throws when the state folder cannot be written to. */
+export function recordCheck(identity: SourceIdentity, record: Omit<CheckRecord, "schema" | "source">): void {
+  const path = fileFor(stateDir(), identity);
+  mkdirSync(join(path, ".."), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.${randomUUID()}`;
+  const whole: CheckRecord = { schema: SCHEMA, source: identity.realpath, ...record };
+  try {
+    writeFileSync(temporary, `${JSON.stringify(whole)}\n`, { mode: 0o600, flag: "wx" });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** The newest record of all state folders that can be read; null: none is known. */
+export function lastCheck(identity: SourceIdentity, states: readonly string[] = stateDirs()): CheckRecord | null {
+  const found = states.flatMap((state) => {
+    try {
+      const text = readFileSync(fileFor(state, identity), "utf8");
+      const value = text.length > MAX_BYTES ? null : (JSON.parse(text) as Partial<CheckRecord> | null);
+      return value?.schema === SCHEMA && typeof value.checked === "string" && typeof value.verdict === "string"
+        ? [value as CheckRecord]
+        : [];
+    } catch {
+      return [];
+    }
+  });
+  return found.sort((a, b) => (a.checked < b.checked ? 1 : -1))[0] ?? null;
+}
+
+/** After an undo: what was found then is no longer what is there. */
+export function forgetCheck(identity: SourceIdentity): void {
+  for (const state of stateDirs()) {
+    try {
+      rmSync(fileFor(state, identity), { force: true });
+    } catch {
+      // Another user's: what it says is compared with the time of the last change when it is shown.
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { Cleanup } from "../core/cleanup.ts";
+import { StorageError } from "../core/errors.ts";
+import { openFileDevice } from "../core/file-device.ts";
+import { IMAGE_FORMATS, type ImageFormat } from "../core/layer.ts";
+import { DEFAULT_LIMITS } from "../core/limits.ts";
+import { blockDeviceSectorSize, blockDeviceSize } from "../host/block-device.ts";
+import { sourceIdentity } from "../host/source-identity.ts";
+import type { DomainDisk } from "../libvirt/domain.ts";
+import { PathGate } from "../stack/gate.ts";
+import { openStack } from "../stack/resolver.ts";
+import type { Tree, TreeNode } from "../stack/tree.ts";
+
+export interface EncryptionInside {
+  /** full: every volume lies in LUKS. partial: some do. unknown: it cannot be opened, or a running guest is changing it. */
+  readonly state: "full" | "partial" | "none" | "unknown";
+  /** Real paths of the images below it. */
+  readonly named: readonly string[];
+}
+
+/**
+ * Looks for LUKS in a guest's disk, without a key. Takes no lock, so that no guest is kept from starting: what a running guest writes
+ * meanwhile can make the answer `unknown`.
+ */
+export async function encryptionInside(disk: DomainDisk, path: string): Promise<EncryptionInside> {
+  const named: string[] = [];
+  const format = disk.format === "vpc" ? "vhd" : disk.format;
+  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format)) return { state: "unknown", named };
+  try {
+    await using cleanup = new Cleanup();
+    const open = async (file: string) => {
+      const { kind } = sourceIdentity(file);
+      const block = kind === "blockdev" ? { size: blockDeviceSize(file), sectorSize: blockDeviceSectorSize(file) } : {};
+      return openFileDevice(file, { writable: false, ...block });
+    };
+    const device = cleanup.use(await open(path));
+    const allowed = disk.backing.flatMap((b) => ("path" in b.place ? [b.place.path] : []));
+    const source = {
+      name: path,
+      kind: "file",
+      path,
+      device,
+      format: format as "raw" | ImageFormat,
+      details: {},
+    } as const;
+    const stack = cleanup.use(
+      await openStack([source], {
+        writable: false,
+        keys: { secretsFor: async () => [] },
+        limits: DEFAULT_LIMITS,
+        gate: new PathGate(allowed),
+        openFile: (file) => {
+          named.push(file);
+          return open(file);
+        },
+      }),
+    );
+    return { state: stateOf(stack.tree), named };
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    return { state: "unknown", named };
+  }
+}
+
+function stateOf(tree: Tree): EncryptionInside["state"] {
+  if (tree.findings.some((f) => f.severity === "error") || tree.roots.some(isClosed)) return "unknown";
+  const encrypted = tree.volumes.filter((v) => isLuks(v.node)).length;
+  if (tree.volumes.length === 0 || encrypted === 0) return "none";
+  return encrypted === tree.volumes.length ? "full" : "partial";
+}
+
+/** A layer that cannot be opened for another reason than its lock. */
+function isClosed(node: TreeNode): boolean {
+  return (node.details.unavailable !== undefined && !isLuks(node)) || node.children.some(isClosed);
+}
+
+function isLuks({ kind, details }: TreeNode): boolean {
+  const luks = kind === "luks1" || kind === "luks2" || details.encryption === "LUKS";
+  return luks && !String(details.cipher ?? "").startsWith("cipher_null");
+}
