@@ -2,7 +2,8 @@
 const may = {
   bytes: [],
   core: ["bytes"],
-  crypto: ["bytes"],
+  crypto: ["bytes", "ffi"],
+  ffi: [],
   raid: ["core", "bytes"],
   layers: ["core", "bytes", "crypto", "raid"],
   filesystems: ["core", "bytes"],
@@ -12,7 +13,7 @@ const may = {
   fuse: ["core", "bytes"],
   libvirt: ["core", "bytes"],
   tools: ["core/errors", "bytes/text"],
-  host: ["tools", "core", "bytes"],
+  host: ["tools", "core", "bytes", "ffi"],
   usecases: ["extfs", "stack", "layers", "filesystems", "nbd", "fuse", "libvirt", "tools", "host", "core", "bytes"],
   report: ["usecases/documents", "bytes/text"],
   cli: ["usecases", "report", "stack/tree", "core/errors", "core/limits", "core/layer"],

@@ -30,7 +30,11 @@ export async function bundleCommandLine(folder) {
     legalComments: "none",
     logLevel: "warning",
     plugins: [
-      replacing(/\/host\/ffi\.ts$/, KOFFI, `(() => { try { return require("koffi"); } catch { return ${KOFFI}; } })()`),
+      replacing(
+        /\/ffi\/koffi\.ts$/,
+        KOFFI,
+        `(() => { try { return require("koffi"); } catch { return ${KOFFI}; } })()`,
+      ),
       // Only for commands that are programs of their own, of which there are none.
       replacing(
         /\/commander\/lib\/command\.js$/,

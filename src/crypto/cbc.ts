@@ -29,7 +29,8 @@ export function cbcCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMod
       engine.other.set(part.subarray(0, part.length - BLOCK), BLOCK);
       const vectors = ivs(sector + done / 512, step, count);
       for (let i = 0; i < count; i++) engine.other.set(vectors.subarray(i * BLOCK, (i + 1) * BLOCK), i * sectorSize);
-      engine.data.set(blocks.decrypt(part));
+      engine.data.set(part);
+      blocks.decrypt(engine.data.subarray(0, part.length));
       engine.xor(part.length);
       part.set(engine.data.subarray(0, part.length));
     }

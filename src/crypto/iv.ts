@@ -16,7 +16,11 @@ export type IvGenerator = (first: number, step: number, count: number) => Uint8A
 export function ivGenerator(mode: IvMode, algorithm: BlockCipherName, key: Uint8Array): IvGenerator {
   if (mode !== "essiv:sha256") return (first, step, count) => numbers(first, step, count, mode);
   const essiv = essivCipher(algorithm, key);
-  return (first, step, count) => essiv.encrypt(numbers(first, step, count, "plain64"));
+  return (first, step, count) => {
+    const vectors = numbers(first, step, count, "plain64");
+    essiv.encrypt(vectors);
+    return vectors;
+  };
 }
 
 function essivCipher(algorithm: BlockCipherName, key: Uint8Array): Blocks {

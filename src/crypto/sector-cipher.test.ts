@@ -1,6 +1,7 @@
-import { createCipheriv, createHash } from "node:crypto";
+import { createCipheriv, createHash, createSecretKey } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { EvpCipher, MUCH } from "./evp.ts";
 import { cipherSpec, sectorCipher } from "./sector-cipher.ts";
 import { CRYPT_CHUNK } from "./xor.ts";
 import { xtsCipher } from "./xts.ts";
@@ -113,6 +114,50 @@ describe.each(CASES)("%s with keys of %i bytes", (name, keyBytes) => {
     expect(Buffer.compare(data, model(name, key, plain, 4096, 2 ** 32 - 100))).toBe(0);
     cipher.decrypt(data, 2 ** 32 - 100);
     expect(Buffer.compare(data, plain)).toBe(0);
+  });
+});
+
+/** Ciphers that have worked on so much that they call OpenSSL directly. */
+describe.each([...CASES, ["camellia-xts-plain64", 64], ["camellia-cbc-plain64", 32]] as typeof CASES)(
+  "%s with keys of %i bytes, after much work",
+  (name, keyBytes) => {
+    it.each([512, 2048, 4096])("is the same with sectors of %i bytes", (sectorSize) => {
+      const key = count(keyBytes, 3);
+      const cipher = sectorCipher(cipherSpec(name, keyBytes)!, key, sectorSize);
+      const many = new Uint8Array(MUCH);
+      cipher.decrypt(many, 0);
+      if (!name.includes("-cbc-")) cipher.encrypt(many, 0);
+      const plain = count(2 * CRYPT_CHUNK + 5 * 4096, 5);
+      const data = plain.slice();
+      cipher.encrypt(data, 2 ** 32 - 104);
+      if (name.startsWith("aes")) {
+        expect(Buffer.compare(data, model(name, key, plain, sectorSize, 2 ** 32 - 104))).toBe(0);
+      } else {
+        const fresh = plain.slice();
+        sectorCipher(cipherSpec(name, keyBytes)!, key, sectorSize).encrypt(fresh, 2 ** 32 - 104);
+        expect(Buffer.compare(data, fresh)).toBe(0);
+      }
+      cipher.decrypt(data, 2 ** 32 - 104);
+      expect(Buffer.compare(data, plain)).toBe(0);
+    });
+  },
+);
+
+describe("OpenSSL, called directly", () => {
+  it("is there, in the Node that runs the tests", () => {
+    expect(EvpCipher.open("aes-256-xts", createSecretKey(count(64, 1)), true)).not.toBeNull();
+  });
+
+  it("is done without for what it has not, or does not take", () => {
+    expect(EvpCipher.open("aes-257-xts", createSecretKey(count(64, 1)), true)).toBeNull();
+    // Two equal halves (IEEE Std 1619-2018 forbids nothing; OpenSSL does): the same cipher in bulk.
+    expect(EvpCipher.open("aes-256-xts", createSecretKey(new Uint8Array(64).fill(7)), true)).toBeNull();
+  });
+
+  it("takes whole blocks and whole IVs only", () => {
+    const cipher = EvpCipher.open("aes-256-xts", createSecretKey(count(64, 1)), true)!;
+    expect(() => cipher.update(new Uint8Array(24))).toThrow(RangeError);
+    expect(() => cipher.restart(new Uint8Array(8))).toThrow(RangeError);
   });
 });
 

@@ -1,15 +1,14 @@
-import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { StorageError } from "../core/errors.ts";
+import { koffi, type NativeFunction } from "../ffi/koffi.ts";
 
-/** What is used of koffi; its own types would pull the whole package into every importer's type check. */
+export type { NativeFunction } from "../ffi/koffi.ts";
+
 export interface Ffi {
   readonly libc: { func(prototype: string): NativeFunction };
   /** errno of the last native call on this thread. */
   errno(): number;
 }
-
-export type NativeFunction = (...args: (number | bigint | string | Uint8Array | null)[]) => number | bigint;
 
 let loaded: Ffi | undefined;
 
@@ -20,11 +19,8 @@ let loaded: Ffi | undefined;
 export function libc(): Ffi {
   if (loaded) return loaded;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as {
-      load(path: null): Ffi["libc"];
-      errno(): number;
-    };
-    loaded = { libc: koffi.load(null), errno: () => koffi.errno() };
+    const native = koffi();
+    loaded = { libc: native.load(null), errno: () => native.errno() };
     return loaded;
   } catch (error) {
     throw new StorageError("unsupported", `system calls cannot be made from this Node on ${process.arch}`, {

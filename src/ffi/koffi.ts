@@ -1,0 +1,15 @@
+import { createRequire } from "node:module";
+
+export type NativeFunction = (...args: (number | bigint | string | object | null)[]) => number | bigint | object | null;
+
+/** What is used of koffi; its own types would pull the whole package into every importer's type check. */
+export interface Koffi {
+  load(path: null): { func(prototype: string): NativeFunction };
+  /** errno of the last native call on this thread. */
+  errno(): number;
+}
+
+/** Throws where the package has no binary for this machine. */
+export function koffi(): Koffi {
+  return createRequire(import.meta.url)("koffi") as Koffi;
+}
