@@ -12,11 +12,12 @@ const may = {
   nbd: ["core", "bytes"],
   fuse: ["core", "bytes"],
   libvirt: ["core", "bytes"],
+  plan: ["core/errors", "core/layer", "bytes/text"],
   tools: ["core/errors", "bytes/text"],
   host: ["tools", "core", "bytes", "ffi"],
-  usecases: ["extfs", "stack", "layers", "filesystems", "nbd", "fuse", "libvirt", "tools", "host", "core", "bytes"],
+  usecases: ["extfs", "stack", "plan", "layers", "filesystems", "nbd", "fuse", "libvirt", "tools", "host", "core", "bytes"],
   report: ["usecases/documents", "bytes/text"],
-  cli: ["usecases", "report", "stack/tree", "core/errors", "core/limits", "core/layer"],
+  cli: ["usecases", "report", "plan/script", "stack/tree", "core/errors", "core/limits", "core/layer"],
 };
 
 const folders = Object.entries(may).map(([folder, allowed]) => ({

@@ -11,6 +11,7 @@ import {
   type ListFlags,
   type ListGuestsFlags,
   type PlainFlags,
+  type PlanFlags,
   parseBytes,
   parseCount,
   type ReadFlags,
@@ -71,6 +72,13 @@ function verb<F extends { debug?: boolean }>(
         code === "usage" ? codes.usage : code === "cancelled" || abort.signal.aborted ? codes.cancelled : codes.failed;
     }
   };
+}
+
+/** The options that plan and run-plan have in common. */
+function withKernel(command: Command): Command {
+  return withVolume(withSources(command), true)
+    .option("--repair", "open for writing, and let the checkers repair; without it all is read-only")
+    .option("--rename", "open volume groups under other names even where theirs are free on this host");
 }
 
 const toolCommand: string[] = [];
@@ -229,6 +237,35 @@ withVolume(withSources(program.command("cp")), false)
   )
   .action(verb<CopyFlags>(() => import("./verbs/cp.ts")));
 
+withKernel(program.command("plan"))
+  .description("print, as a shell script, how this host's kernel is led to the volumes, and back")
+  .option("--json", "the steps as one JSON document")
+  .addHelpText(
+    "after",
+    "\nNothing is opened by the kernel, and nothing is changed: the script does that.\n\nExample:\n  unterbau plan os43.qcow2 --volume lvg1/lvroot > os43.sh\n  unterbau plan /dev/volssd10/kvmos --inside /os43.qcow2 --repair",
+  )
+  .action(verb<PlanFlags>(() => import("./verbs/plan.ts")));
+
+withKernel(program.command("run-plan"))
+  .description("do what plan prints, with this host's kernel, and take all of it down again (as root)")
+  .option("--json", "one JSON document")
+  .addHelpText(
+    "after",
+    "\nAfter a crash, `unterbau recover` takes down what is left.\nExit codes as fsck(8): 0 clean · 1 repaired · 4 errors left · 8 something failed or is left · 16 usage · 32 cancelled\n\nExample:\n  unterbau run-plan os43.qcow2 --volume lvg1/lvroot --repair",
+  )
+  .action(verb<PlanFlags>(() => import("./verbs/run-plan.ts"), CHECK));
+
+program
+  .command("recover")
+  .description("take down what a run-plan left that was killed, in reverse order (as root)")
+  .option("--json", "one JSON document")
+  .option("--debug", "show stack traces")
+  .addHelpText(
+    "after",
+    "\nA repair that was cut off needs none: the next command on its source takes it back.\n\nExample:\n  unterbau recover",
+  )
+  .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/recover.ts"))([], flags));
+
 program
   .command("doctor")
   .description("which outside programs are here, and what is lost without each")
@@ -247,7 +284,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     await program.parseAsync([...own], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    exitCode = error.exitCode === 0 ? 0 : argv[0] === "check" ? CHECK.usage : OTHER.usage;
+    exitCode = error.exitCode === 0 ? 0 : argv[0] === "check" || argv[0] === "run-plan" ? CHECK.usage : OTHER.usage;
   }
   process.exitCode = exitCode;
 }

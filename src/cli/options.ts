@@ -94,6 +94,12 @@ export interface ConvertFlags extends SourceFlags {
   readonly verify?: boolean;
 }
 
+export interface PlanFlags extends SourceFlags {
+  readonly volume?: readonly string[];
+  readonly repair?: boolean;
+  readonly rename?: boolean;
+}
+
 export interface PlainFlags {
   readonly json?: boolean;
   readonly debug?: boolean;

@@ -1,0 +1,317 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { StorageError } from "../core/errors.ts";
+import { BlockEvents } from "../host/block-events.ts";
+import { deviceUsers, folderUsers } from "../host/busy.ts";
+import { blockUnits, freeNbd, isMountPoint, loopBacking, mappedNames, nbdServer } from "../host/kernel-state.ts";
+import { ended, markedProcesses } from "../host/marked-processes.ts";
+import { type Action, type Argument, argumentText, type Plan, type Step } from "../plan/model.ts";
+import { isVolumeOf } from "../plan/names.ts";
+import { findProgram } from "../tools/find.ts";
+import type { Chosen } from "./plan-store.ts";
+
+/** All processes of a plan have it in their environment, so that a later one finds them. */
+const MARK = "UNTERBAU_PLAN";
+const PATIENCE_SECONDS = 60;
+/** Another program may take a free device between the look and the use. */
+const ATTEMPTS = 5;
+
+/** Gives the passphrase of the LUKS header with this UUID, for reading once. */
+export type PassphraseSource = (uuid: string) => readonly Uint8Array[];
+
+export interface CommandResult {
+  readonly code: number | null;
+  readonly errors: string;
+}
+
+/** Does single steps of a plan, sees whether they are done, takes them back. */
+export class StepRunner implements Disposable {
+  readonly #plan: Plan;
+  readonly #devices = new Map<string, string>();
+  readonly #backings = new Map<string, string>();
+  readonly #passphrases: PassphraseSource;
+  #events: BlockEvents | null = null;
+
+  constructor(plan: Plan, begun: ReadonlyMap<string, Chosen>, passphrases: PassphraseSource) {
+    this.#plan = plan;
+    this.#passphrases = passphrases;
+    for (const [id, chosen] of begun) this.#remember(id, chosen);
+  }
+
+  [Symbol.dispose](): void {
+    this.#events?.[Symbol.dispose]();
+  }
+
+  text(argument: Argument): string {
+    return argumentText(argument, this.#devices);
+  }
+
+  /** Whether the step is done, by us. */
+  isDone(step: Step): boolean {
+    const { probe } = step;
+    switch (probe.kind) {
+      case "path":
+        return existsSync(probe.path);
+      case "mapped":
+        return mappedNames().includes(probe.name);
+      case "group":
+        return mappedNames().some((name) => isVolumeOf(name, probe.name));
+      case "mounted":
+        return isMountPoint(probe.path);
+      case "module":
+        return existsSync(`/sys/module/${probe.name}`);
+      case "loop": {
+        const device = this.#devices.get(step.id);
+        const shown = device === undefined ? null : loopBacking(device);
+        return shown !== null && shown.backing === this.#backings.get(step.id) && shown.offset === probe.offset;
+      }
+      case "nbd": {
+        const device = this.#devices.get(step.id);
+        const server = device === undefined ? null : nbdServer(device);
+        return server !== null && markedProcesses(MARK, this.#plan.tag).some(({ pid }) => pid === server.pid);
+      }
+    }
+  }
+
+  /**
+   * Does the step. `begin` is called with what it chose before anything is done. Throws what went wrong; the step may be half done then.
+   */
+  async act(step: Step, begin: (chosen: Chosen) => void): Promise<void> {
+    if (step.probe.kind === "module") {
+      if (!this.isDone(step)) for (const action of step.act) await this.#do(action, step);
+    } else {
+      await this.#actChosen(step, begin);
+    }
+    if (!this.isDone(step)) throw new StorageError("io", `this had no effect: ${step.title}`, { layer: "plan" });
+  }
+
+  async #actChosen(step: Step, begin: (chosen: Chosen) => void): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const chosen = await this.#choose(step);
+      this.#remember(step.id, chosen);
+      if (step.choose === null && this.isDone(step)) throw thereAlready(step);
+      begin(chosen);
+      try {
+        for (const action of step.act) await this.#do(action, step);
+        return;
+      } catch (error) {
+        const lost = chosen.device !== null && !this.isDone(step) && isTaken(chosen.device);
+        if (!lost || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #choose(step: Step): Promise<Chosen> {
+    if (step.choose === "loop" && step.probe.kind === "loop") {
+      const device = (await this.#output(["losetup", "--find"])).trim();
+      return { device, backing: realpathSync(this.text(step.probe.backing)) };
+    }
+    if (step.choose === "nbd") {
+      const device = freeNbd();
+      if (device !== null) return { device, backing: null };
+      throw new StorageError("unsupported", "no network block device is free", {
+        layer: "plan",
+        feature: "another nbd device",
+        hint: "lsblk shows who uses them; modprobe nbd nbds_max=64 makes more, when none is in use",
+      });
+    }
+    return { device: null, backing: null };
+  }
+
+  #remember(id: string, { device, backing }: Chosen): void {
+    if (device !== null) this.#devices.set(id, device);
+    if (backing !== null) this.#backings.set(id, backing);
+  }
+
+  /** Takes the step back; what is not done needs nothing. Throws when it is still there afterwards, with who uses it. */
+  async undo(step: Step): Promise<void> {
+    const servers = step.probe.kind === "nbd" ? this.#servers(step) : [];
+    if (!this.isDone(step)) {
+      // A server that has not got so far, and would.
+      for (const pid of servers) process.kill(pid, "SIGTERM");
+      await this.#gone(step, servers);
+      return;
+    }
+    let failure: unknown = null;
+    try {
+      for (const action of step.undo) await this.#do(action, step);
+      await this.#gone(step, servers);
+    } catch (error) {
+      failure = error;
+    }
+    if (!this.isDone(step)) return;
+    const users = this.users(step);
+    const why =
+      users.length > 0
+        ? `in use: ${users.join(", ")}`
+        : failure instanceof Error
+          ? failure.message
+          : "its end had no effect";
+    throw new StorageError("locked", `still there: ${step.title} (${why})`, { layer: "plan", cause: failure });
+  }
+
+  async #gone(step: Step, servers: readonly number[]): Promise<void> {
+    if (await ended(servers, PATIENCE_SECONDS)) return;
+    throw new StorageError("io", `qemu-nbd does not end: ${step.title}`, { layer: "plan" });
+  }
+
+  /** qemu-nbd processes of this step. */
+  #servers(step: Step): number[] {
+    const device = this.#devices.get(step.id);
+    const wanted = `--connect=${device}`;
+    return markedProcesses(MARK, this.#plan.tag)
+      .filter(({ argv }) => argv.includes(wanted))
+      .map(({ pid }) => pid);
+  }
+
+  /** Waits for what a killed predecessor had started and what still works on its own, servers excepted. False: it goes on. */
+  async strangersEnded(): Promise<boolean> {
+    const others = markedProcesses(MARK, this.#plan.tag).filter(
+      ({ argv }) => !argv.some((a) => a.startsWith("--connect=")),
+    );
+    return ended(
+      others.map(({ pid }) => pid),
+      PATIENCE_SECONDS,
+    );
+  }
+
+  /** Who keeps the step's device or mount from going away. */
+  users(step: Step): string[] {
+    const { probe } = step;
+    switch (probe.kind) {
+      case "mounted":
+        return folderUsers(probe.path);
+      case "mapped":
+        return deviceUsers(`/dev/mapper/${probe.name}`);
+      case "group":
+        return mappedNames()
+          .filter((name) => isVolumeOf(name, probe.name))
+          .flatMap((name) => deviceUsers(`/dev/mapper/${name}`));
+      case "loop":
+      case "nbd":
+        return deviceUsers(this.text(probe.device));
+      case "path":
+      case "module":
+        return [];
+    }
+  }
+
+  async #do(action: Action, step: Step): Promise<void> {
+    if (action.kind === "write") writeFileSync(action.path, action.text, { mode: 0o644 });
+    else if (action.kind === "remove") rmSync(action.path, { force: true });
+    else if (action.background)
+      await this.#serve(
+        action.argv.map((a) => this.text(a)),
+        step,
+      );
+    else await this.#command(action);
+  }
+
+  async #command(action: Action & { readonly kind: "run" }): Promise<void> {
+    const argv = action.argv.map((a) => this.text(a));
+    const { key } = action;
+    if (!key) return void (await this.#output(argv));
+    if (key.file !== null) return void (await this.#output(withKeyFile(argv, key.file)));
+    const tried: CommandResult[] = [];
+    for (const secret of this.#passphrases(key.uuid)) {
+      const result = await this.run(withKeyFile(argv, "-"), { input: secret });
+      if (result.code === 0) return;
+      tried.push(result);
+    }
+    const errors = tried[0]?.errors.trim() ?? "no passphrase is known";
+    throw new StorageError("key", `cryptsetup cannot open ${key.uuid}: ${errors}`, { layer: "plan" });
+  }
+
+  async #output(argv: readonly string[]): Promise<string> {
+    const result = await this.run(argv, {});
+    if (result.code === 0) return result.output;
+    const errors = result.errors.trim().split("\n").join("; ");
+    throw new StorageError("io", `${argv[0]} ended with ${result.code ?? "a signal"}: ${errors}`, { layer: "plan" });
+  }
+
+  /** A server, which goes on when this returns, with its device ready. It does not end with us. */
+  async #serve(argv: readonly string[], step: Step): Promise<void> {
+    const device = this.#devices.get(step.id)!;
+    this.#events ??= new BlockEvents(program("udevadm"));
+    await this.#events.ready();
+    const child = spawn(program(argv[0]!), argv.slice(1), {
+      env: this.#env(),
+      stdio: ["ignore", "ignore", "inherit"],
+      detached: true,
+    });
+    child.unref();
+    const over = new Promise((done) => {
+      child.on("error", done);
+      child.on("exit", done);
+    });
+    await this.#events.until(
+      () => blockUnits(device) > 0 && this.isDone(step),
+      `${argv[0]} does not serve ${device}`,
+      PATIENCE_SECONDS,
+      over,
+    );
+  }
+
+  /** Runs a command to its end, with the plan's environment. `inherit`: it has our terminal. */
+  run(
+    argv: readonly string[],
+    options: {
+      readonly input?: Uint8Array;
+      readonly inherit?: "stdout" | "stderr";
+      readonly signal?: AbortSignal | undefined;
+    },
+  ): Promise<CommandResult & { readonly output: string }> {
+    const { input, inherit, signal } = options;
+    const child: ChildProcess = spawn(program(argv[0]!), argv.slice(1), {
+      env: this.#env(),
+      stdio: inherit ? ["inherit", inherit === "stdout" ? 1 : 2, 2] : ["pipe", "pipe", "pipe"],
+    });
+    const stop = () => child.kill("SIGTERM");
+    signal?.addEventListener("abort", stop, { once: true });
+    const output: Buffer[] = [];
+    const errors: Buffer[] = [];
+    child.stdout?.on("data", (chunk: Buffer) => output.push(chunk));
+    child.stderr?.on("data", (chunk: Buffer) => errors.push(chunk));
+    // It may end without having read.
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(input ?? "");
+    return new Promise((done, fail) => {
+      child.on("error", fail);
+      child.on("close", (code) => {
+        signal?.removeEventListener("abort", stop);
+        done({ code, output: Buffer.concat(output).toString(), errors: Buffer.concat(errors).toString() });
+      });
+    });
+  }
+
+  #env(): NodeJS.ProcessEnv {
+    return { ...process.env, LC_ALL: "C", ...this.#plan.env, [MARK]: this.#plan.tag };
+  }
+}
+
+function thereAlready(step: Step): StorageError {
+  return new StorageError("locked", `it is there already, and not by this plan: ${step.title}`, {
+    layer: "plan",
+    hint: "unterbau recover takes down what a plan left; lsblk shows the rest",
+  });
+}
+
+function isTaken(device: string): boolean {
+  return loopBacking(device) !== null || nbdServer(device) !== null;
+}
+
+/** `cryptsetup open … ` with the option behind its verb. */
+function withKeyFile([name = "", verb = "", ...rest]: readonly string[], file: string): string[] {
+  return [name, verb, "--key-file", file, ...rest];
+}
+
+/** Throws `unsupported` with the program's name when it is not installed. */
+export function program(name: string): string {
+  const found = findProgram(name);
+  if (found !== null) return found;
+  throw new StorageError("unsupported", `${name} is not installed`, {
+    layer: "plan",
+    feature: name,
+    hint: "install the package that has it; unterbau plan prints what would be done",
+  });
+}
