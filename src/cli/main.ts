@@ -130,6 +130,11 @@ withVolume(withSources(program.command("check")), true)
   .option("--force", "with --repair: commit even when errors are left")
   .option("--xfs-zero-log", "throw away an XFS log that only a mount could replay, and repair without it")
   .option("--checker-timeout <seconds>", "end a checker that runs longer than this", parseCount, 3600)
+  .addOption(
+    new Option("--live", "check vm:GUEST as it is in one instant, while it runs").conflicts(["shutdown", "repair"]),
+  )
+  .option("--quiesce", "with --live: have its agent freeze its file systems for that instant")
+  .option("--scratch <dir>", "with --live: where what it overwrites goes, in memory or encrypted; default: memory")
   .option("--shutdown", "shut vm:GUEST down (ACPI) and start it again when all is clean or repaired")
   .option("--timeout <seconds>", "with --shutdown: how long the guest may take", parseCount, 300)
   .option("--force-off", "with --shutdown: cut its power when it has not shut down by then")

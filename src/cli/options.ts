@@ -31,6 +31,9 @@ export interface CheckFlags extends SourceFlags {
   readonly shutdown?: boolean;
   readonly timeout: number;
   readonly forceOff?: boolean;
+  readonly live?: boolean;
+  readonly quiesce?: boolean;
+  readonly scratch?: string;
 }
 
 export interface ExecFlags extends SourceFlags {

@@ -8,6 +8,7 @@ const WORDS: Record<Verdict, string> = {
   repaired: "repaired",
   "errors-left": "has errors that are left",
   "not-checked": "NOT CHECKED",
+  errors: "has errors",
   "snapshot-invalid": "NOT CHECKED: the view of the running guest broke off",
 };
 

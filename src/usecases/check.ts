@@ -20,6 +20,8 @@ export interface CheckOptions extends SourceOptions {
   readonly timeoutMs: number;
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly on?: CheckEvents | undefined;
+  /** Has the last word on a volume, before it is told. */
+  readonly revise?: ((volume: Volume, found: CheckedVolumeDocument) => Promise<CheckedVolumeDocument>) | undefined;
 }
 
 /** What a check tells while it runs. */
@@ -62,7 +64,7 @@ async function preview(options: CheckOptions): Promise<Checked> {
     documents.push((await checkOne(volume, options, prepared)).document);
   }
   tellPassedOver(opened.stack.tree, options);
-  const code = exitCode(documents);
+  const code = exitCodeOf(documents);
   const document = {
     schema: "unterbau/check/1",
     run: null,
@@ -101,7 +103,7 @@ async function repair(options: CheckOptions): Promise<Checked> {
     run: changed ? run.id : null,
     mode: "repair",
     volumes: documents,
-    exitCode: exitCode(documents),
+    exitCode: exitCodeOf(documents),
   };
   return { document, files: opened.files };
 }
@@ -141,8 +143,9 @@ async function checkOne(volume: Volume, options: CheckOptions, prepared?: Prepar
     onProgress: on?.progress,
   };
   const result = await checkVolume(volume, perVolume);
-  on?.done?.(result.document);
-  return result;
+  const document = options.revise ? await options.revise(volume, result.document) : result.document;
+  on?.done?.(document);
+  return { ...result, document };
 }
 
 /** All file systems by default; what is locked or cannot be opened might hold one, and is reported as not checked. */
@@ -168,7 +171,7 @@ function mayHoldFilesystem(v: Volume): boolean {
   return v.kind === "unknown" && (v.type !== null || lostExt(v) !== undefined);
 }
 
-function exitCode(documents: readonly CheckedVolumeDocument[]): number {
+export function exitCodeOf(documents: readonly CheckedVolumeDocument[]): number {
   return documents.reduce((code, d) => code | codeOf(d), 0);
 }
 
@@ -180,6 +183,7 @@ function codeOf(d: CheckedVolumeDocument): number {
       return FSCK.corrected;
     case "would-repair":
     case "errors-left":
+    case "errors":
       return FSCK.errorsLeft;
     case "not-checked":
     case "snapshot-invalid":

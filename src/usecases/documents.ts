@@ -44,8 +44,18 @@ export interface InspectDocument {
   readonly findings: readonly FindingDocument[];
 }
 
-/** `snapshot-invalid` (with `--live` only): the view of the running guest broke off, so what was found in it proves nothing. */
-export type Verdict = "clean" | "would-repair" | "repaired" | "errors-left" | "not-checked" | "snapshot-invalid";
+/**
+ * With `--live` only: `errors`, which cannot be repaired while the guest runs; `snapshot-invalid`, when the view of the running guest broke
+ * off, so that what was found in it proves nothing.
+ */
+export type Verdict =
+  | "clean"
+  | "would-repair"
+  | "repaired"
+  | "errors-left"
+  | "not-checked"
+  | "errors"
+  | "snapshot-invalid";
 
 export interface CheckedVolumeDocument {
   readonly selector: string;
@@ -101,6 +111,13 @@ export interface CheckDocument {
   readonly run: string | null;
   readonly mode: "preview" | "repair" | "live";
   readonly volumes: readonly CheckedVolumeDocument[];
+  /** Only with `--live`. */
+  readonly live?: {
+    readonly guest: string;
+    readonly uuid: string;
+    /** Its file systems were frozen for the instant that was checked. */
+    readonly quiesced: boolean;
+  };
   /** Only with `--shutdown`. */
   readonly guests?: readonly CheckedGuestDocument[];
   /** As fsck(8), OR-ed over all volumes. */

@@ -7,6 +7,7 @@ import type { DomainDisk } from "../libvirt/domain.ts";
 import { type DiskPlace, describePlace, nbdUri } from "../libvirt/place.ts";
 import { virsh } from "../tools/virsh.ts";
 import { findGuest, type Guest, guestOf, listGuests, readGuest, refuseUnlessOff } from "./guests.ts";
+import { recoverLiveViews } from "./live-view.ts";
 import type { Declared, SourceOptions } from "./sources.ts";
 
 /**
@@ -21,6 +22,7 @@ export async function withGuests(options: SourceOptions, purpose: "read" | "writ
       hint: "to open a disk in another way name its file",
     });
   }
+  for (const line of await recoverLiveViews()) options.note?.(line);
   const sources: string[] = [];
   const declared = new Map<string, Declared>();
   for (const source of options.sources) {

@@ -5,6 +5,7 @@ import type { CheckDocument, Verdict } from "./documents.ts";
 /** From the worst to the best: what cannot be known comes before what is known to be good. */
 const WORST_FIRST: readonly Verdict[] = [
   "errors-left",
+  "errors",
   "would-repair",
   "snapshot-invalid",
   "not-checked",

@@ -44,7 +44,11 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
       },
     },
   };
-  const doc = await (flags.shutdown ? withShutdown(options, flags) : check(options));
+  const doc = await (flags.live
+    ? whileRunning(options, flags)
+    : flags.shutdown
+      ? withShutdown(options, flags)
+      : check(options));
   try {
     if (flags.json) await emitJson(doc);
     else await emit(closing(doc, p));
@@ -54,6 +58,11 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
     throw error;
   }
   return doc.exitCode;
+}
+
+async function whileRunning(options: CheckOptions, flags: CheckFlags): Promise<CheckDocument> {
+  const { checkLive } = await import("../../usecases/check-live.ts");
+  return checkLive({ ...options, quiesce: flags.quiesce ?? false, scratch: flags.scratch });
 }
 
 async function withShutdown(options: CheckOptions, flags: CheckFlags): Promise<CheckDocument> {

@@ -1,0 +1,32 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { findProgram } from "./find.ts";
+
+/**
+ * Waits until its standard input ends, which it does with the process that holds the other end, killed or not. Then, unless the note of
+ * the view ($5) is gone, the view is ended: file systems that may be frozen are thawed, the backup is aborted if it is ours, what the guest
+ * overwrote is removed. A constant text; all names are arguments.
+ */
+const SCRIPT = `cat >/dev/null
+[ -e "$5" ] || exit 0
+[ -e "$4/frozen" ] && "$1" -q -c "$2" domfsthaw --domain "$3"
+if "$1" -q -c "$2" backup-dumpxml --domain "$3" | grep -qF "$4/"; then "$1" -q -c "$2" domjobabort --domain "$3" || exit 1; fi
+rm -rf "$4" "$5"`;
+
+/**
+ * Ends a view of a running guest when this process dies before it can do so itself: else the scratch file would grow until a guest's
+ * write fails. Kill it when the view is over; it does nothing then either.
+ */
+export function guardLiveView(uri: string, uuid: string, folder: string, note: string): ChildProcess {
+  const virsh = findProgram("virsh") ?? "virsh";
+  const child = spawn("/bin/sh", ["-c", SCRIPT, "unterbau-guardian", virsh, uri, uuid, folder, note], {
+    // Not ended by a Ctrl-C that is meant for us.
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+    env: { ...process.env, LC_ALL: "C" },
+    cwd: "/",
+  });
+  child.on("error", () => undefined);
+  child.stdin?.on("error", () => undefined);
+  child.unref();
+  return child;
+}

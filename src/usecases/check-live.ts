@@ -1,0 +1,101 @@
+import { StorageError } from "../core/errors.ts";
+import type { TreeNode, Volume } from "../stack/tree.ts";
+import { type CheckOptions, check, exitCodeOf } from "./check.ts";
+import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
+import { pathOf } from "./guest-sources.ts";
+import { findGuest, type Guest, guestOf } from "./guests.ts";
+import { type LiveOptions, openLiveView, recoverLiveViews } from "./live-view.ts";
+import { rememberCheck } from "./remember-check.ts";
+
+export interface LiveCheckOptions extends CheckOptions {
+  readonly quiesce: boolean;
+  readonly scratch?: string | undefined;
+}
+
+/** Checks a running guest's disks as they were in one instant. Nothing is repaired: the guest goes on with what it has. */
+export async function checkLive(options: LiveCheckOptions): Promise<CheckDocument> {
+  const name = refuseOthers(options);
+  for (const line of await recoverLiveViews()) options.note?.(line);
+  const guest = await findGuest(name, options);
+  if (guest.state === "shut off") {
+    throw new StorageError("usage", `the guest ${guest.name} is shut off`, {
+      layer: "libvirt",
+      hint: "leave --live out",
+    });
+  }
+  const { quiesce, scratch, signal, note } = options;
+  const how: LiveOptions = { quiesce, scratch, signal, note };
+  let document: CheckDocument;
+  {
+    await using view = await openLiveView(guest, how);
+    const revise = async (volume: Volume, found: CheckedVolumeDocument) => {
+      const broken = await view.broken();
+      return broken === null ? judge(volume, found, quiesce) : invalid(found, broken);
+    };
+    try {
+      document = await check({ ...options, sources: view.sources, revise });
+    } catch (error) {
+      const broken = await view.broken();
+      if (broken === null || (error instanceof StorageError && error.code === "cancelled")) throw error;
+      throw new StorageError("io", `the view of the guest broke off: ${broken}`, { layer: "libvirt", cause: error });
+    }
+  }
+  const whole: CheckDocument = {
+    ...document,
+    mode: "live",
+    live: { guest: guest.name, uuid: guest.uuid, quiesced: quiesce },
+    exitCode: exitCodeOf(document.volumes),
+  };
+  rememberCheck(await filesOf(guest, options), whole, options.volumes.length === 0, note);
+  return whole;
+}
+
+function refuseOthers(options: LiveCheckOptions): string {
+  const [first, ...others] = options.sources;
+  const name = first === undefined ? null : guestOf(first);
+  if (name === null || others.length > 0) {
+    throw new StorageError("usage", "--live looks at one guest", { hint: "name it as vm:GUEST, and nothing else" });
+  }
+  if (options.repair) {
+    throw new StorageError("usage", "a running guest's disks cannot be repaired", {
+      hint: "in a maintenance window: --shutdown --repair",
+    });
+  }
+  if (options.format !== undefined) {
+    throw new StorageError("usage", "--format does not go with --live: QEMU shows what the guest sees", {
+      layer: "libvirt",
+    });
+  }
+  return name;
+}
+
+/** What a check of one instant proves: as after a power cut, a journal makes it whole, and without one it may be in the middle of a change. */
+function judge(volume: Volume, found: CheckedVolumeDocument, quiesced: boolean): CheckedVolumeDocument {
+  if (found.verdict !== "would-repair" && found.verdict !== "errors-left") return found;
+  if (!quiesced && !survivesPowerCut(volume.node)) {
+    const reason =
+      "it has no journal, so errors in it prove nothing while the guest writes; --quiesce or a check of the guest when it is off tells";
+    return { ...found, verdict: "not-checked", reason };
+  }
+  const reason = "repair needs a maintenance window: check --shutdown --repair";
+  return { ...found, verdict: "errors", reason: found.reason === null ? reason : `${found.reason}; ${reason}` };
+}
+
+function survivesPowerCut({ details }: TreeNode): boolean {
+  const { type, journal } = details;
+  return type === "xfs" || type === "btrfs" || (journal !== undefined && journal !== null);
+}
+
+function invalid(found: CheckedVolumeDocument, reason: string): CheckedVolumeDocument {
+  return { ...found, verdict: "snapshot-invalid", reason };
+}
+
+async function filesOf(guest: Guest, options: LiveCheckOptions): Promise<string[]> {
+  const found: string[] = [];
+  for (const disk of guest.domain.disks) {
+    if (disk.device !== "disk" && disk.device !== "lun") continue;
+    const place = await pathOf(disk.place, guest, options).catch(() => null);
+    if (place?.kind === "file" || place?.kind === "block") found.push(place.path);
+  }
+  return found;
+}
