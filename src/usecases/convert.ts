@@ -10,7 +10,7 @@ import type { Stack } from "../stack/resolver.ts";
 import type { TreeNode } from "../stack/tree.ts";
 import { openTarget, type Target, type TargetFormat } from "./convert-target.ts";
 import type { ConvertDocument } from "./documents.ts";
-import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
+import { openForInspection, readableVolume, type SourceOptions, withDisks } from "./sources.ts";
 
 export interface ConvertOptions extends SourceOptions {
   /** What is copied; default: the whole disk as the guest sees it. */
@@ -36,7 +36,8 @@ const COMPARE = 4 * 1024 * 1024;
  * Copies a disk or a volume into a new image, an existing block device or an existing LUKS container. An interrupted copy is continued
  * by the same command, as long as the source is the same file, unchanged.
  */
-export async function convert(options: ConvertOptions): Promise<ConvertDocument> {
+export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
+  const options = await withDisks(given, "read");
   const { target: path, signal, onProgress } = options;
   const format = options.to ?? (/\.qcow2$/i.test(path) ? "qcow2" : "raw");
   refuseItself(options);

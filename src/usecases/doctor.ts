@@ -52,6 +52,7 @@ export async function doctor(): Promise<DoctorDocument> {
       required: c.name === "e2fsck",
     });
   }
+  program("virsh", "libvirt-clients", "list, vm:GUEST: guests are not found by name", false);
   items.push(
     attempt("/dev/fuse", "check, exec: a volume cannot be shown as a file", () =>
       accessSync("/dev/fuse", constants.R_OK + constants.W_OK),

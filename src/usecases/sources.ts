@@ -169,7 +169,7 @@ function gateFor({ allowPath = [], declared }: SourceOptions): PathGate {
 }
 
 /** `vm:NAME` becomes the guest's disks. */
-async function withDisks<T extends SourceOptions>(options: T, purpose: "read" | "write"): Promise<T> {
+export async function withDisks<T extends SourceOptions>(options: T, purpose: "read" | "write"): Promise<T> {
   if (!options.sources.some((s) => s.startsWith("vm:"))) return options;
   // Loaded only here: most sources are files.
   const { withGuests } = await import("./guest-sources.ts");

@@ -1,6 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { StorageError } from "../../src/core/errors.ts";
 import type { InspectDocument } from "../../src/usecases/documents.ts";
@@ -138,6 +140,43 @@ describe("a guest as the source", () => {
       pool,
     );
     expect({ code, stderr }).toMatchObject({ code: 8, stderr: expect.stringContaining("gone") });
+  });
+
+  it("is copied, and not onto itself", async () => {
+    const guests = [{ name: "web", devices: fileDisk(qcow2, "qcow2") }];
+    const target = join(folder, "copy.raw");
+    expect((await cli(["convert", "vm:web", target], guests)).code).toBe(0);
+    expect(await sha256File(target)).toBe(await sha256File(raw));
+    const itself = await cli(["convert", "vm:web", qcow2, "--overwrite"], guests);
+    expect(itself).toMatchObject({ code: 2, stderr: expect.stringContaining("is the source itself") });
+  });
+
+  it("may have a disk that cannot be locked, when the user knows that nobody writes to it", async () => {
+    const socket = join(folder, "disk.sock");
+    const server = spawn("qemu-nbd", [
+      "-r",
+      "-t",
+      "-f",
+      "raw",
+      "-k",
+      socket,
+      "-x",
+      "x y",
+      "--pid-file",
+      `${socket}.pid`,
+      raw,
+    ]);
+    try {
+      // qemu-nbd writes it when it listens.
+      while (!existsSync(`${socket}.pid`)) await wait(20);
+      const source = `<source protocol='nbd' name='x y'><host transport='unix' socket='${socket}'/></source>`;
+      const devices = `<disk type='network' device='disk'><driver name='qemu' type='raw'/>${source}<target dev='vda' bus='virtio'/></disk>`;
+      expect((await cli(["check", "vm:web", "--i-know"], [{ name: "web", devices }])).code).toBe(0);
+      const repair = await cli(["check", "vm:web", "--i-know", "--repair"], [{ name: "web", devices }]);
+      expect(repair).toMatchObject({ code: 8, stderr: expect.stringContaining("an NBD source can be read only") });
+    } finally {
+      server.kill();
+    }
   });
 
   it("is checked, repaired and taken back", async () => {

@@ -1,12 +1,15 @@
 import { StorageError } from "../../core/errors.ts";
 import { printable } from "../../report/units.ts";
+import { recoverLiveViews } from "../../usecases/live-view.ts";
 import { runDir } from "../../usecases/plan-store.ts";
 import { recoverPlans } from "../../usecases/recover-plan.ts";
 import type { PlainFlags } from "../options.ts";
-import { emit, emitJson } from "../output.ts";
+import { emit, emitJson, note } from "../output.ts";
 
 /** 0 when nothing is left, 1 when something is. */
 export async function run(_sources: readonly string[], flags: PlainFlags): Promise<number> {
+  // Views of running guests need no root; each ended one is said on stderr, as every other command does it.
+  for (const line of await recoverLiveViews()) note(line);
   if (process.geteuid?.() !== 0) {
     throw new StorageError("usage", "only root may take down what the kernel has opened", {
       layer: "plan",
