@@ -2,9 +2,18 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 
 /** Names of all device-mapper devices of this host; sysfs shows them to everyone. */
 export function mappedNames(): string[] {
+  return mapped("name");
+}
+
+/** Their UUIDs: `LVM-` and those of group and volume without hyphens, `CRYPT-…`. */
+export function mappedUuids(): string[] {
+  return mapped("uuid");
+}
+
+function mapped(attribute: "name" | "uuid"): string[] {
   return (attempt(() => readdirSync("/sys/block")) ?? [])
     .filter((name) => name.startsWith("dm-"))
-    .flatMap((name) => attempt(() => readFileSync(`/sys/block/${name}/dm/name`, "utf8").trim()) ?? []);
+    .flatMap((name) => attempt(() => readFileSync(`/sys/block/${name}/dm/${attribute}`, "utf8").trim()) ?? []);
 }
 
 /** The file or device that a loop device shows, as the kernel writes its path, and from which byte on; null when it is free. */

@@ -1,7 +1,7 @@
 import { StorageError } from "../core/errors.ts";
 import { run, settle, writesAnyway } from "./actions.ts";
 import type { Planner } from "./make.ts";
-import type { Argument } from "./model.ts";
+import type { Argument, Probe } from "./model.ts";
 import { lvmName, lvmUuid, mapperName } from "./names.ts";
 import type { PhysicalVolume, VolumeGroup, VolumePlace } from "./places.ts";
 
@@ -32,6 +32,7 @@ export class GroupSteps {
     const own = lvmName(group.name);
     const [stateful] = group.stateful;
     if (stateful !== undefined && !options.repair) throw writesAnyway(`a group with a ${stateful} volume`);
+    if (options.groupActive(group.uuid)) throw activeItself(own);
     const taken = options.nameInUse(own) || [...this.#active.values()].includes(own);
     const plain = group.members.map((member) => this.#planner.device(member.place));
     const name = taken ? `${options.tag.replaceAll("-", "_")}_${own.slice(0, 40)}` : own;
@@ -44,6 +45,7 @@ export class GroupSteps {
       title: `The volume group ${name}, by its UUID and from ${devices.length === 1 ? "this device" : "these devices"} only`,
       act: [run("vgchange", ...lvm, "--activate", "y", "--ignoreactivationskip", "--poll", "n", ...select), settle()],
       undo: [settle(), run("vgchange", ...lvm, "--activate", "n", ...select)],
+      unless: itself(group),
       probe: { kind: "group", name },
     });
     return name;
@@ -54,16 +56,18 @@ export class GroupSteps {
    * followed by the guest's own data. The guest's disk keeps its name and UUID, whatever happens.
    */
   #underOtherName(group: VolumeGroup, plain: readonly Argument[], name: string): readonly Argument[] {
+    const own = lvmName(group.name);
     const copies = group.members.map((pv, i) => this.#copyMetadata(pv, plain[i]!));
     const lvm = lvmOptions(copies, null);
     this.#planner.add({
       id: this.#planner.id("rename"),
-      title: `The copy gets the name ${name} and another UUID: ${group.name} is active on this host`,
+      title: `The copy gets the name ${name} and another UUID, as this host may have a group called ${own} itself`,
       act: [
         run("vgrename", ...lvm, lvmUuid(group.uuid), name),
         run("vgchange", ...lvm, "--uuid", name),
         run("touch", `${this.#planner.options.work}/${name}`),
       ],
+      unless: itself(group),
       undo: [run("rm", "-f", `${this.#planner.options.work}/${name}`)],
       probe: { kind: "path", path: `${this.#planner.options.work}/${name}` },
     });
@@ -154,6 +158,22 @@ function lvmOptions(devices: readonly Argument[], readOnly: string | null): read
   const lists = readOnly === null ? "" : ` read_only_volume_list=["${readOnly}"]`;
   const config = `backup{backup=0 archive=0} devices{scan_lvs=1} activation{monitoring=0${lists}} global{use_lvmlockd=0 use_lvmpolld=0}`;
   return [["--devices"], list, ["--config"], [config]];
+}
+
+/**
+ * The group's own volumes, by device mapper's UUID. LVM takes a volume with a known UUID for the one that is active: it would rename the
+ * host's, and load it with our devices.
+ */
+function itself(group: VolumeGroup): Probe {
+  const prefix = `LVM-${lvmUuid(group.uuid).replaceAll("-", "")}`;
+  return { kind: "uuid", prefix, what: `the group ${group.name} itself, or a clone of it,` };
+}
+
+function activeItself(name: string): StorageError {
+  return new StorageError("locked", `the group ${name} itself, or a clone of it, is active on this host`, {
+    layer: "plan",
+    hint: "vgchange -an ends that, where it is a guest's; check, exec and export do not need it",
+  });
 }
 
 function thirdOfThatName(name: string): StorageError {

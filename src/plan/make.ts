@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly keyFile: (origin: string) => string | null;
   /** Whether a group of this name is active on the host. */
   readonly nameInUse: (group: string) => boolean;
+  /** Whether the group with this UUID is active on the host. */
+  readonly groupActive: (uuid: string) => boolean;
   /** UUIDs of all physical volumes and array members that udev will see, wanted or not. */
   readonly hidden: readonly { readonly type: "LVM2_member" | "linux_raid_member"; readonly uuid: string }[];
 }
@@ -59,8 +61,8 @@ export class Planner {
     this.#hide();
   }
 
-  add(step: Omit<Step, "notes" | "choose"> & Partial<Pick<Step, "notes" | "choose">>): Step {
-    const whole = { notes: [], choose: null, ...step };
+  add(step: Omit<Step, "notes" | "choose" | "unless"> & Partial<Pick<Step, "notes" | "choose" | "unless">>): Step {
+    const whole = { notes: [], choose: null, unless: null, ...step };
     this.steps.push(whole);
     return whole;
   }

@@ -29,6 +29,8 @@ export type Probe =
   | { readonly kind: "mapped"; readonly name: string }
   /** A volume group with an active volume. */
   | { readonly kind: "group"; readonly name: string }
+  /** Any device-mapper device whose UUID begins so. */
+  | { readonly kind: "uuid"; readonly prefix: string; readonly what: string }
   /** A loop device that shows this file or device from this byte on. */
   | { readonly kind: "loop"; readonly device: Argument; readonly backing: Argument; readonly offset: number }
   /** An nbd device that qemu-nbd serves from this file. */
@@ -48,6 +50,8 @@ export interface Step {
   /** A free device of this kind is chosen before anything is done; the other steps know it by the id. */
   readonly choose: "loop" | "nbd" | null;
   readonly act: readonly Action[];
+  /** What must not be there when it begins; null: nothing but the step itself. */
+  readonly unless: Probe | null;
   /** Empty: it stays (a loaded module). Each may be done twice, and after half of `act`. */
   readonly undo: readonly Action[];
   readonly probe: Probe;

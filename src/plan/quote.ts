@@ -1,9 +1,9 @@
 import { printable } from "../bytes/text.ts";
 
-/** Nothing in these has a meaning for the shell; an equals sign could be an assignment, except in an option. */
-const PLAIN = /^([A-Za-z0-9_/.,:@%+]|-[A-Za-z0-9_/.,:@%+=-]*)[A-Za-z0-9_/.,:@%+-]*$/;
+/** Nothing in these has a meaning for the shell, in an argument: as the first word of a command, an equals sign would. */
+const PLAIN = /^[A-Za-z0-9_/.,:@%+=-]+$/;
 
-/** Text as one word of a POSIX shell. */
+/** Text as one argument of a command of a POSIX shell. */
 export function quote(text: string): string {
   return PLAIN.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

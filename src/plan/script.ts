@@ -66,6 +66,13 @@ const FUNCTIONS = [
   "  done",
   "  return 1",
   "}",
+  "# known PREFIX: whether a device-mapper device has a UUID that begins so.",
+  "known() {",
+  "  for uuid in /sys/block/dm-*/dm/uuid; do",
+  `    case $(cat "$uuid" 2>/dev/null) in "$1"*) return 0 ;; esac`,
+  "  done",
+  "  return 1",
+  "}",
   "# loop_is DEVICE BACKING OFFSET: whether the loop device shows just that.",
   "loop_is() {",
   `  [ -n "$1" ] && [ -e "/sys/block/\${1#/dev/}/loop/backing_file" ] &&`,
@@ -118,6 +125,8 @@ function stepLines(step: Step, number: number): string[] {
     return lines;
   }
   if (step.choose === null) lines.push(`! ${there} || fail ${quote(`${shown(step.probe)} is there already`)}`);
+  if (step.unless !== null)
+    lines.push(`! ${probeText(step.unless)} || fail ${quote(`${shown(step.unless)} is active on this host`)}`);
   lines.push(`reached=${number}`, ...step.act.map((a) => actionText(a, step)));
   lines.push(`${there} || fail ${quote(`step ${number} had no effect`)}`);
   return lines;
@@ -195,6 +204,8 @@ function probeText(probe: Probe): string {
       return `mapped ${quote(probe.name)}`;
     case "group":
       return `active ${quote(mapperName(probe.name))}`;
+    case "uuid":
+      return `known ${quote(probe.prefix)}`;
     case "mounted":
       return `mountpoint -q ${quote(probe.path)}`;
     case "module":
@@ -211,6 +222,8 @@ function shown(probe: Probe): string {
     case "path":
     case "mounted":
       return probe.path;
+    case "uuid":
+      return probe.what;
     case "group":
       return `a group called ${probe.name}`;
     case "mapped":

@@ -5,7 +5,7 @@ import { StorageError } from "../core/errors.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { findPath } from "../extfs/path.ts";
 import type { ExtVolume } from "../extfs/volume.ts";
-import { mappedNames } from "../host/kernel-state.ts";
+import { mappedNames, mappedUuids } from "../host/kernel-state.ts";
 import { makePlan } from "../plan/make.ts";
 import type { Plan } from "../plan/model.ts";
 import { isVolumeOf } from "../plan/names.ts";
@@ -63,6 +63,7 @@ export async function plan(request: PlanRequest): Promise<Plan> {
     repair: request.repair,
     keyFile: (origin) => keyFileNamed(origin, request.keyFiles),
     nameInUse: (group) => request.rename || mapped.some((name) => isVolumeOf(name, group)),
+    groupActive: (uuid) => mappedUuids().some((known) => known.startsWith(`LVM-${uuid.replaceAll("-", "")}`)),
     hidden: places.hidden(),
   });
 }

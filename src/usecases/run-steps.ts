@@ -3,9 +3,17 @@ import { existsSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { StorageError } from "../core/errors.ts";
 import { BlockEvents } from "../host/block-events.ts";
 import { deviceUsers, folderUsers } from "../host/busy.ts";
-import { blockUnits, freeNbd, isMountPoint, loopBacking, mappedNames, nbdServer } from "../host/kernel-state.ts";
+import {
+  blockUnits,
+  freeNbd,
+  isMountPoint,
+  loopBacking,
+  mappedNames,
+  mappedUuids,
+  nbdServer,
+} from "../host/kernel-state.ts";
 import { ended, markedProcesses } from "../host/marked-processes.ts";
-import { type Action, type Argument, argumentText, type Plan, type Step } from "../plan/model.ts";
+import { type Action, type Argument, argumentText, type Plan, type Probe, type Step } from "../plan/model.ts";
 import { isVolumeOf } from "../plan/names.ts";
 import { findProgram } from "../tools/find.ts";
 import type { Chosen } from "./plan-store.ts";
@@ -48,7 +56,10 @@ export class StepRunner implements Disposable {
 
   /** Whether the step is done, by us. */
   isDone(step: Step): boolean {
-    const { probe } = step;
+    return this.#holds(step.probe, step);
+  }
+
+  #holds(probe: Probe, step: Step): boolean {
     switch (probe.kind) {
       case "path":
         return existsSync(probe.path);
@@ -56,6 +67,8 @@ export class StepRunner implements Disposable {
         return mappedNames().includes(probe.name);
       case "group":
         return mappedNames().some((name) => isVolumeOf(name, probe.name));
+      case "uuid":
+        return mappedUuids().some((uuid) => uuid.startsWith(probe.prefix));
       case "mounted":
         return isMountPoint(probe.path);
       case "module":
@@ -90,6 +103,7 @@ export class StepRunner implements Disposable {
       const chosen = await this.#choose(step);
       this.#remember(step.id, chosen);
       if (step.choose === null && this.isDone(step)) throw thereAlready(step);
+      if (step.unless !== null && this.#holds(step.unless, step)) throw inTheWay(step.unless);
       begin(chosen);
       try {
         for (const action of step.act) await this.#do(action, step);
@@ -192,6 +206,7 @@ export class StepRunner implements Disposable {
         return deviceUsers(this.text(probe.device));
       case "path":
       case "module":
+      case "uuid":
         return [];
     }
   }
@@ -294,6 +309,11 @@ function thereAlready(step: Step): StorageError {
     layer: "plan",
     hint: "unterbau recover takes down what a plan left; lsblk shows the rest",
   });
+}
+
+function inTheWay(probe: Probe): StorageError {
+  const what = probe.kind === "uuid" ? probe.what : "what the step makes";
+  return new StorageError("locked", `${what} is active on this host`, { layer: "plan", hint: "lsblk shows it" });
 }
 
 function isTaken(device: string): boolean {

@@ -16,7 +16,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
 /** Where the machine is built and kept, for all checkouts. */
-const HOME = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "unterbau", "vm");
+export const HOME = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "unterbau", "vm");
 
 /** A disk of the machine, `/dev/vm/NAME` in it. The machine sees the file's bytes and writes them, unless `keep`: then its writes are lost. */
 export interface Disk {

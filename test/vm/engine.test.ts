@@ -1,0 +1,51 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { must } from "../helpers/cli.ts";
+import { type Disk, mustInMachine } from "./machine.ts";
+
+const MIB = 1 << 20;
+const folder = mkdtempSync(join(tmpdir(), "unterbau-engine-"));
+const disks = Object.entries({ pv: 400, d1: 40, d2: 40 }).map(
+  ([name, mib]): Disk => ({ name, path: join(folder, name), size: mib * MIB }),
+);
+const part = (name: string) => readFileSync(`test/vm/scripts/${name}.sh`, "utf8");
+/** Each test has the disks as they were made. */
+const inMachine = (script: string, share: string) =>
+  mustInMachine({
+    script: part("engine-lib") + script,
+    disks: disks.map((d) => ({ ...d, size: undefined, keep: true })),
+    share: join(folder, share),
+    unterbau: true,
+    limit: 1700,
+  });
+
+beforeAll(() => mustInMachine({ script: part("engine-make"), disks, share: join(folder, "make") }));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the kernel engine, in a real kernel", () => {
+  it("opens every variant, checks and repairs, and leaves nothing behind", async () => {
+    const output = await inMachine(part("engine-variants"), "variants");
+    expect(output.match(/^script .*$/gm)).toHaveLength(10);
+    expect(output.match(/^run-plan .*$/gm)).toHaveLength(11);
+    // The very scripts that ran.
+    const scripts = readdirSync(join(folder, "variants")).filter((name) => /^(variant|two|same).*\.sh$/.test(name));
+    expect(scripts.length).toBeGreaterThanOrEqual(7);
+    for (const name of scripts) await must("shellcheck", ["--shell=sh", join(folder, "variants", name)]);
+  }, 1_800_000);
+
+  it("is killed at every command, and recover takes down what is there", async () => {
+    const script = `${part("engine-kill")}
+kills variant-2 /dev/volssd10/v2 --key-file /run/key --inside "$image" --volume lvg1/lvroot
+kills same-name $v/d1 $v/d2 --rename
+`;
+    const output = await inMachine(script, "kills");
+    const killed = [...output.matchAll(/^killed (\S+) at (\d+) commands$/gm)].map((m) => [m[1], Number(m[2])]);
+    expect(killed).toEqual([
+      ["variant-2", expect.any(Number)],
+      ["same-name", expect.any(Number)],
+    ]);
+    for (const [, commands] of killed) expect(commands).toBeGreaterThan(20);
+  }, 1_800_000);
+});
