@@ -6,12 +6,15 @@ delete process.env.NODE_EXTRA_CA_CERTS;
 
 /**
  * Wall seconds, CPU seconds (user and system, with all children) and peak memory (MiB, of the largest process) of a whole command, by GNU time.
- * A string is a shell's command line. Throws when it ends with an unexpected code.
+ * A string is a shell's command line. `pipe`: what it writes goes through a pipe, whose reader is not measured. Throws when it ends with an
+ * unexpected code.
  */
-export function once(command, { codes = [0], env = {} } = {}) {
+export function once(command, { codes = [0], env = {}, pipe = false } = {}) {
   const argv = typeof command === "string" ? ["sh", "-c", command] : command;
+  const timed = ["/usr/bin/time", "-f", "@@%M %U %S", ...argv];
+  const [program, ...args] = pipe ? ["bash", "-o", "pipefail", "-c", '"$@" | cat > /dev/null', "-", ...timed] : timed;
   const started = process.hrtime.bigint();
-  const run = spawnSync("/usr/bin/time", ["-f", "@@%M %U %S", ...argv], {
+  const run = spawnSync(program, args, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "ignore", "pipe"],
     maxBuffer: 1 << 28,

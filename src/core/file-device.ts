@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fdatasync,
   fdatasyncSync,
   fstatSync,
   ftruncateSync,
@@ -20,6 +21,9 @@ const CHUNK = 8 * 1024 * 1024;
 const ZEROS = new Uint8Array(1024 * 1024);
 /** From so many bytes on, the way to the thread pool and back costs little beside the request itself. */
 const LARGE = 256 * 1024;
+
+/** In the background, so many written bytes are sent on to the disk while the next are made: the last flush then has little left to wait for. */
+const EARLY = 64 * 1024 * 1024;
 
 /** Finds the next data or hole at or after an offset (lseek(2) SEEK_DATA and SEEK_HOLE). */
 export interface HoleFinder {
@@ -116,6 +120,12 @@ class BareFile implements BlockDevice {
   readonly #path: string;
   readonly #holes: HoleFinder | undefined;
   readonly #background: boolean;
+  /** Bytes written since the last flush began. */
+  #unsent = 0;
+  /** A flush that goes on beside the writing; it never rejects. */
+  #early: Promise<void> | null = null;
+  /** What such a flush failed with. The kernel tells of an error once, so it is kept for the flush that somebody waits for. */
+  #lost: Error | null = null;
 
   constructor(fd: number, path: string, stat: Stats, options: FileDeviceOptions) {
     this.#fd = fd;
@@ -190,11 +200,39 @@ class BareFile implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    this.#guard("flush", undefined, () => fdatasyncSync(this.#fd));
+    if (this.#background) {
+      await this.#early;
+      await this.#send();
+    }
+    this.#guard("flush", undefined, () => {
+      if (this.#lost) throw this.#lost;
+      if (!this.#background) fdatasyncSync(this.#fd);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Its descriptor must not become another file's.
+    await this.#early;
     closeSync(this.#fd);
+  }
+
+  /** A flush on the thread pool. */
+  #send(): Promise<void> {
+    this.#unsent = 0;
+    return new Promise((resolve) => {
+      fdatasync(this.#fd, (error) => {
+        this.#lost ??= error;
+        resolve();
+      });
+    });
+  }
+
+  #sendEarly(written: number): void {
+    this.#unsent += written;
+    if (this.#unsent < EARLY || this.#early) return;
+    this.#early = this.#send().then(() => {
+      this.#early = null;
+    });
   }
 
   async #aside(what: "read" | "write", bytes: Uint8Array, offset: number): Promise<void> {
@@ -204,6 +242,7 @@ class BareFile implements BlockDevice {
         const { n } = await act(this.#fd, bytes, done, bytes.length - done, offset + done);
         if (n === 0) throw new Error("the file ended early: it was truncated while it was open");
         done += n;
+        if (what === "write") this.#sendEarly(n);
       } catch (error) {
         this.#guard(what, offset, () => {
           throw error;

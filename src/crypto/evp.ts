@@ -1,5 +1,5 @@
 import { createCipheriv, type KeyObject } from "node:crypto";
-import { koffi } from "../ffi/koffi.ts";
+import { koffi, koffiIsLoaded } from "../ffi/koffi.ts";
 import { wipe } from "./wipe.ts";
 
 /** The functions of OpenSSL's EVP interface (EVP_EncryptInit(3)) that are called. A context is opaque, and null where there is no memory. */
@@ -22,6 +22,9 @@ interface Evp {
 
 /** From so many bytes on a cipher calls OpenSSL directly: making that possible takes as long as this much does with node:crypto. */
 export const MUCH = 8 * 1024 * 1024;
+
+/** The same where koffi is loaded already. */
+const SOME = 256 * 1024;
 
 /** Leaves the direction as it was (EVP_CipherInit_ex). */
 const SAME = -1;
@@ -122,7 +125,7 @@ export function directly(name: string, secret: KeyObject, encrypt: boolean): (by
   let evp: EvpCipher | null | undefined;
   return (bytes) => {
     done += bytes;
-    if (done < MUCH) return null;
+    if (done < MUCH && !(koffiIsLoaded() && done >= SOME)) return null;
     if (evp === undefined) evp = EvpCipher.open(name, secret, encrypt);
     return evp;
   };

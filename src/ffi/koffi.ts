@@ -9,7 +9,15 @@ export interface Koffi {
   errno(): number;
 }
 
+let loaded: Koffi | undefined;
+
 /** Throws where the package has no binary for this machine. */
 export function koffi(): Koffi {
-  return createRequire(import.meta.url)("koffi") as Koffi;
+  loaded ??= createRequire(import.meta.url)("koffi") as Koffi;
+  return loaded;
+}
+
+/** Loading it takes longer than many a short command. */
+export function koffiIsLoaded(): boolean {
+  return loaded !== undefined;
 }

@@ -6,6 +6,9 @@ import { IV_SECTOR } from "../../crypto/sector-cipher.ts";
 /** Requests are worked off in pieces of this many bytes, so that an abort is seen between them. */
 const PIECE = 1024 * 1024;
 
+/** One is encrypted while another is written. */
+const SPARE_PIECES = 2;
+
 interface CryptDeviceOptions {
   /** Where the ciphertext lies. */
   readonly below: BlockDevice;
@@ -19,6 +22,19 @@ interface CryptDeviceOptions {
   readonly cipher: () => SectorCipher | null;
 }
 
+/** Memory of pieces that were written, for the next ones: fresh memory is faulted in page by page, which takes as long as to encrypt it. */
+class SparePieces {
+  readonly #free: Uint8Array[] = [];
+
+  take(length: number): Uint8Array {
+    return (length === PIECE ? this.#free.pop() : undefined) ?? new Uint8Array(length);
+  }
+
+  give(piece: Uint8Array): void {
+    if (piece.length === PIECE && this.#free.length < SPARE_PIECES) this.#free.push(piece);
+  }
+}
+
 /**
  * A payload as plaintext. What is zero or a hole below is not zero here, so all of it counts as data; a discard would tell an
  * onlooker which blocks are free, so it does nothing (as dm-crypt without allow_discards).
@@ -27,6 +43,7 @@ export class CryptDevice implements BlockDevice {
   readonly size: number;
   readonly caps: Capabilities;
   readonly #o: CryptDeviceOptions;
+  readonly #spare = new SparePieces();
 
   constructor(options: CryptDeviceOptions, sectorSize: number) {
     this.#o = options;
@@ -68,11 +85,16 @@ export class CryptDevice implements BlockDevice {
     let writing: Promise<void> = Promise.resolve();
     try {
       await this.#pieces(from.length, options, async (at, length) => {
-        const own = from.slice(at, at + length);
+        const own = this.#spare.take(length);
+        own.set(from.subarray(at, at + length));
         this.#cipher().encrypt(own, this.#iv(offset + at));
         await writing;
         writing = this.#o.below.write(own, this.#o.offset + offset + at, options);
-        writing.catch(() => undefined);
+        writing.then(
+          () => this.#spare.give(own),
+          // Below may still hold it.
+          () => undefined,
+        );
       });
     } finally {
       await writing;
