@@ -7,8 +7,12 @@ const KOFFI = 'createRequire(import.meta.url)("koffi")';
 const CHILD_PROCESS = "const childProcess = require('node:child_process');";
 /** What these load takes milliseconds: they are loaded at the first use. Node has loaded the others at its own start. */
 const LAZY = ["child_process", "crypto", "net", "os", "stream", "tty", "zlib"];
-/** Chunks of the verbs that have to be quick lie together in one file, after those that every verb needs. */
-const QUICK = "src/cli/verbs/inspect.ts";
+/** File → whose chunks lie together in it, as far as they are in no file before: to read one takes less time than to read many. */
+const FILES = {
+  main: "src/cli/main.ts",
+  quick: "src/cli/verbs/inspect.ts",
+  check: "src/cli/verbs/check.ts",
+};
 
 /** Writes `NAME.cjs` and `NAME.cjs.map` into `folder`; `main.cjs` knows in which file each chunk lies. */
 export async function bundleCommandLine(folder) {
@@ -78,7 +82,7 @@ function lazyBuiltins(code) {
   );
 }
 
-/** File → chunks: those of every start, those of the quick verb, and each other one for itself. */
+/** File → chunks: those of `FILES`, and each other one for itself. */
 function group({ outputs }) {
   const reach = (entry, seen = new Set()) => {
     const [path] = Object.entries(outputs).find(([, { entryPoint }]) => entryPoint === entry);
@@ -90,18 +94,12 @@ function group({ outputs }) {
     walk(path);
     return seen;
   };
-  const main = reach("src/cli/main.ts");
-  const quick = reach(QUICK);
-  const files = new Map([
-    ["main", []],
-    ["quick", []],
-  ]);
-  for (const path of Object.keys(outputs)) {
-    const name = basename(path);
-    if (main.has(path)) files.get("main").push(name);
-    else if (quick.has(path)) files.get("quick").push(name);
-    else files.set(name.replace(/\.js$/, ""), [name]);
+  const files = new Map(Object.keys(FILES).map((file) => [file, []]));
+  const left = new Set(Object.keys(outputs));
+  for (const [file, entry] of Object.entries(FILES)) {
+    for (const path of reach(entry)) if (left.delete(path)) files.get(file).push(basename(path));
   }
+  for (const path of left) files.set(basename(path, ".js"), [basename(path)]);
   return files;
 }
 
@@ -111,7 +109,7 @@ function write(folder, file, names, chunks, also) {
   const sections = [];
   for (const name of names) {
     const { code, map } = chunks.get(name);
-    lines.push(`"./${name}":function(exports,require,module,lazy,__moduleUrl){`);
+    lines.push(`"./${name}":function(exports,require,module,lazy,__moduleUrl,__filename,__dirname){`);
     sections.push({ offset: { line: lines.length, column: 0 }, map });
     lines.push(...code.split("\n"), "},");
   }

@@ -8,6 +8,7 @@ const { pathToFileURL } = require("node:url");
 const vm = require("node:vm");
 
 const folder = join(__dirname, "cli");
+const url = pathToFileURL(__filename).href;
 /** File → its script, and the functions that are its chunks. */
 const files = new Map();
 /** Chunk → what it exports. */
@@ -36,7 +37,7 @@ function chunk(name) {
   chunks.set(name, module);
   const own = load(load("main").index[name]);
   const from = (id) => (id.startsWith("./") ? chunk(id) : require(id));
-  own[name](module.exports, from, module, lazy, pathToFileURL(__filename).href);
+  own[name](module.exports, from, module, lazy, url, __filename, __dirname);
   return module.exports;
 }
 
