@@ -79,6 +79,32 @@ function besidesErrors(o: Outcome, code: number): string | null {
   return `${done.join(", ")} ${o.commit ? "by e2fsck" : "for the check"}`;
 }
 
+/** All that e2fsck prints about a sound file system that was mounted: PR_5_FREE_BLOCK_COUNT and PR_5_FREE_INODE_COUNT in e2fsck/problem.c, not those of a group. */
+const OF_A_MOUNTED_ONE = [
+  /^e2fsck \d\S* \(\S+\)$/,
+  /^.{1,64}: recovering journal$/,
+  /^(Clearing|Truncating) orphaned inode \d+ \(.*\)$/,
+  /^Pass [1-5]: .*$/,
+  /^Free (blocks|inodes) count wrong \(\d+, counted=\d+\)\.$/,
+  /^Fix\? yes$/,
+  /^.{1,64}: \*{5} FILE SYSTEM WAS MODIFIED \*{5}$/,
+  /^.{1,64}: \d+\/\d+ files \(.*\), \d+\/\d+ blocks$/,
+  /^$/,
+];
+
+/**
+ * The journal was replayed, and the only things mended then are the superblock's totals of free blocks and inodes. Linux keeps these in
+ * memory, counts them anew when it mounts, and writes them when it freezes or unmounts (fs/ext4/super.c, ext4_update_super): in a file system
+ * that is in use they are out of date, and that is no error. Any line that is not known makes it false.
+ */
+export function onlyStaleTotals(output: string): boolean {
+  const lines = output.split("\n");
+  return (
+    lines.some((line) => /: recovering journal$/.test(line)) &&
+    lines.every((l) => OF_A_MOUNTED_ONE.some((r) => r.test(l)))
+  );
+}
+
 function has(code: number, bit: number): boolean {
   return (code & bit) !== 0;
 }

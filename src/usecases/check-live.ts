@@ -1,11 +1,16 @@
 import { StorageError } from "../core/errors.ts";
 import type { TreeNode, Volume } from "../stack/tree.ts";
+import { onlyStaleTotals } from "../tools/e2fsck.ts";
 import { type CheckOptions, check, exitCodeOf } from "./check.ts";
+import { notChecked } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
 import { pathOf } from "./guest-sources.ts";
 import { findGuest, type Guest, guestOf } from "./guests.ts";
 import { type LiveOptions, openLiveView, recoverLiveViews } from "./live-view.ts";
 import { rememberCheck } from "./remember-check.ts";
+
+/** e2fsck(8), "EXIT CODE": errors corrected, and nothing else. */
+const E2FSCK_CORRECTED = 1;
 
 export interface LiveCheckOptions extends CheckOptions {
   readonly quiesce: boolean;
@@ -32,8 +37,13 @@ export async function checkLive(options: LiveCheckOptions): Promise<CheckDocumen
       const broken = await view.broken();
       return broken === null ? judge(volume, found, quiesce) : invalid(found, broken);
     };
+    const failed = async (volume: Volume, error: unknown) => {
+      const cancelled = error instanceof StorageError && error.code === "cancelled";
+      const broken = cancelled ? null : await view.broken();
+      return broken === null ? null : invalid(notChecked(volume, broken).document, broken);
+    };
     try {
-      document = await check({ ...options, sources: view.sources, revise });
+      document = await check({ ...options, sources: view.sources, revise, failed });
     } catch (error) {
       const broken = await view.broken();
       if (broken === null || (error instanceof StorageError && error.code === "cancelled")) throw error;
@@ -72,6 +82,11 @@ function refuseOthers(options: LiveCheckOptions): string {
 /** What a check of one instant proves: as after a power cut, a journal makes it whole, and without one it may be in the middle of a change. */
 function judge(volume: Volume, found: CheckedVolumeDocument, quiesced: boolean): CheckedVolumeDocument {
   if (found.verdict !== "would-repair" && found.verdict !== "errors-left") return found;
+  if (found.verdict === "would-repair" && found.exitCode === E2FSCK_CORRECTED && onlyStaleTotals(found.log)) {
+    const reason =
+      "journal replayed for the check, free blocks and inodes counted: Linux writes their totals when it unmounts";
+    return { ...found, verdict: "clean", reason };
+  }
   if (!quiesced && !survivesPowerCut(volume.node)) {
     const reason =
       "it has no journal, so errors in it prove nothing while the guest writes; --quiesce or a check of the guest when it is off tells";

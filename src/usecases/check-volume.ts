@@ -51,7 +51,7 @@ export interface CheckedVolume {
   readonly changes: Overlay | null;
 }
 
-function notChecked(volume: Volume, reason: string): CheckedVolume {
+export function notChecked(volume: Volume, reason: string): CheckedVolume {
   const { selector, type } = volume;
   return {
     document: {

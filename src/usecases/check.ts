@@ -20,6 +20,8 @@ export interface CheckOptions extends SourceOptions {
   readonly timeoutMs: number;
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly on?: CheckEvents | undefined;
+  /** What is said of a volume whose check threw; null: it is thrown on. */
+  readonly failed?: ((volume: Volume, error: unknown) => Promise<CheckedVolumeDocument | null>) | undefined;
   /** Has the last word on a volume, before it is told. */
   readonly revise?: ((volume: Volume, found: CheckedVolumeDocument) => Promise<CheckedVolumeDocument>) | undefined;
 }
@@ -142,7 +144,15 @@ async function checkOne(volume: Volume, options: CheckOptions, prepared?: Prepar
     onOutput: on?.output,
     onProgress: on?.progress,
   };
-  const result = await checkVolume(volume, perVolume);
+  let result: CheckedVolume;
+  try {
+    result = await checkVolume(volume, perVolume);
+  } catch (error) {
+    const document = await options.failed?.(volume, error);
+    if (!document) throw error;
+    on?.done?.(document);
+    return { document, changes: null };
+  }
   const document = options.revise ? await options.revise(volume, result.document) : result.document;
   on?.done?.(document);
   return { ...result, document };

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { printable } from "../bytes/text.ts";
 import { describeError, StorageError } from "../core/errors.ts";
@@ -28,6 +28,8 @@ export interface LiveView extends AsyncDisposable {
 }
 
 const WATCH_MS = 200;
+/** A file in the view's folder while the guest's file systems may be frozen. */
+const FROZEN = "frozen";
 
 /** Begins a pull backup of all disks of a running guest. Throws when libvirt refuses, when there is no safe place, when the agent is silent. */
 export async function openLiveView(guest: Guest, options: LiveOptions): Promise<LiveView> {
@@ -96,7 +98,7 @@ class OpenView implements LiveView {
     const disks = this.#targets.map((target) => ({ target, scratch: join(folder, `${target}.scratch`) }));
     writeFileSync(xml, backupXml(this.#socket, disks), { mode: 0o600 });
     const ask = (...args: string[]) => virsh([args[0]!, `--domain=${uuid}`, ...args.slice(1)], { uri });
-    const frozen = join(folder, "frozen");
+    const frozen = join(folder, FROZEN);
     signal?.throwIfAborted();
     // From here to the thaw nothing listens to Ctrl-C: it takes a moment, and must come to its end.
     if (quiesce) writeFileSync(frozen, "");
@@ -177,10 +179,9 @@ async function endView(stored: StoredLive): Promise<void> {
 export async function recoverLiveViews(): Promise<string[]> {
   const lines: string[] = [];
   for (const stored of abandonedViews()) {
-    const { guest, uuid, uri } = stored.record;
+    const { guest, uuid, uri, folder } = stored.record;
     try {
-      // Harmless where nothing is frozen; without an agent there is nothing to thaw.
-      await virsh(["domfsthaw", `--domain=${uuid}`], { uri }).catch(() => undefined);
+      if (existsSync(join(folder, FROZEN))) await virsh(["domfsthaw", `--domain=${uuid}`], { uri });
       await endView(stored);
       lines.push(`a view of the guest ${printable(guest)} that was cut off is ended now`);
     } catch (error) {

@@ -53,7 +53,7 @@ afterAll(async () => {
   await daemon?.end();
 });
 
-/** A guest that writes its two counters all the time, as fast as it can. */
+/** A guest that writes its two counters 18 times a second. */
 async function start(prepare: () => Promise<unknown> = async () => {}): Promise<void> {
   copyOf(sound.disks[0]!, disk);
   await prepare();
@@ -155,7 +155,7 @@ describe("check --live", () => {
     // The second is written after the first.
     expect([0, 1]).toContain(a! - b!);
     const now = counters()[1];
-    await until(() => counters()[1] > now + 20);
+    await until(() => counters()[1] > now + 9);
     expect(await seen()).toEqual([a, b]);
     expect(await view.broken()).toBeNull();
   });
@@ -172,17 +172,13 @@ describe("check --live", () => {
       preen: false,
       force: false,
     };
-    const broken = checkLive({ ...options, timeoutMs: 60_000, quiesce: false, scratch, on: { volume: abort } });
-    const verdict = await broken.then(
-      (doc) => doc.volumes.map((v) => v.verdict).join(),
-      (error: Error) => error.message,
-    );
-    expect(verdict).toMatch(/^snapshot-invalid$|the view of the guest broke off/);
-    const late = checkLive({ ...options, timeoutMs: 60_000, quiesce: false, scratch, on: { output: abort } });
-    expect(await late.then((doc) => [doc.exitCode, ...doc.volumes.map((v) => v.verdict)])).toEqual([
-      8,
-      "snapshot-invalid",
-    ]);
+    for (const on of [{ volume: abort }, { output: abort }]) {
+      const outcome = await checkLive({ ...options, timeoutMs: 60_000, quiesce: false, scratch, on }).then(
+        (doc) => [doc.exitCode, ...doc.volumes.map((v) => v.verdict)].join(),
+        (error: Error) => error.message,
+      );
+      expect(outcome).toMatch(/^8,snapshot-invalid$|^the view of the guest broke off/);
+    }
     await expectNothingLeft();
   });
 

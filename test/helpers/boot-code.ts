@@ -39,7 +39,8 @@ function program(deaf: boolean): Uint8Array {
         ...[0xf6, 0xc4, 0x01, 0x74, 0x08], // test ah, 1; jz over the next
         ...[0x83, 0xc2, 0x04, 0xb8, 0x00, 0x20, 0xef, 0xf4], // PM1_CNT = SLP_EN, SLP_TYP 0; hlt
       ];
-  const body = [...count, ...write(COUNTERS[0]), ...write(COUNTERS[1]), ...look];
+  // hlt: until the timer's next tick, 18 times a second, so that the emulated processor is not busy all the time.
+  const body = [...count, ...write(COUNTERS[0]), ...write(COUNTERS[1]), 0xf4, ...look];
   const back = -(body.length + 3);
   const code = Uint8Array.from([...setUp, ...body, 0xe9, ...u16(back & 0xffff)]);
   if (code.length > 0x180) throw new Error("the program is too long");
