@@ -79,7 +79,7 @@ export class Places {
       return { kind: "slice", of: below, name: node.path[node.path.length - 1]!, offset: node.offset, size: node.size };
     }
     if (kind === "luks1" || kind === "luks2") {
-      const detached = this.#header !== null && node.source === 0 && parent.kind !== "partition";
+      const detached = this.#header !== null && node.source === 0 && ["raw", ...IMAGE_FORMATS].includes(parent.kind);
       return {
         kind: "luks",
         of: below,

@@ -36,8 +36,9 @@ async function recoverPlan(stored: StoredPlan): Promise<RecoveredPlan> {
   const result = { plan: plan.tag, sources: plan.sources };
   if (isAlive(owner)) return { ...result, outcome: "running", undone: [], left: [] };
   using runner = new StepRunner(plan, begun, () => []);
-  if (!(await runner.strangersEnded())) {
-    const reason = "a command that the plan had started has not ended yet";
+  const strangers = await runner.strangers();
+  if (strangers.length > 0) {
+    const reason = `what the plan had started goes on: ${strangers.join(", ")}`;
     return { ...result, outcome: "left", undone: [], left: [{ step: "", reason }] };
   }
   const steps = plan.steps.filter((step) => begun.has(step.id) && (sameBoot(stored) || isFile(step)));

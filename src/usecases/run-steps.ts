@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { StorageError } from "../core/errors.ts";
 import { BlockEvents } from "../host/block-events.ts";
 import { deviceUsers, folderUsers } from "../host/busy.ts";
@@ -178,15 +179,13 @@ export class StepRunner implements Disposable {
       .map(({ pid }) => pid);
   }
 
-  /** Waits for what a killed predecessor had started and what still works on its own, servers excepted. False: it goes on. */
-  async strangersEnded(): Promise<boolean> {
-    const others = markedProcesses(MARK, this.#plan.tag).filter(
-      ({ argv }) => !argv.some((a) => a.startsWith("--connect=")),
-    );
-    return ended(
-      others.map(({ pid }) => pid),
-      PATIENCE_SECONDS,
-    );
+  /** Waits for commands that a killed predecessor had started and that work on alone, servers excepted. Those that go on: `e2fsck (pid 4711)`. */
+  async strangers(): Promise<string[]> {
+    const others = () =>
+      markedProcesses(MARK, this.#plan.tag).filter(({ argv }) => !argv.some((a) => a.startsWith("--connect=")));
+    const pids = others().map(({ pid }) => pid);
+    if (await ended(pids, PATIENCE_SECONDS)) return [];
+    return others().map(({ pid, argv }) => `${basename(argv[0] ?? "?")} (pid ${pid})`);
   }
 
   /** Who keeps the step's device or mount from going away. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Ajv } from "ajv";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { must } from "../helpers/cli.ts";
 import { type Disk, mustInMachine } from "./machine.ts";
@@ -29,6 +30,11 @@ describe("the kernel engine, in a real kernel", () => {
     const output = await inMachine(part("engine-variants"), "variants");
     expect(output.match(/^script .*$/gm)).toHaveLength(10);
     expect(output.match(/^run-plan .*$/gm)).toHaveLength(11);
+    const schema = JSON.parse(readFileSync("docs/schemas/run-plan.json", "utf8")) as object;
+    const ajv = new Ajv({ strict: true, allowUnionTypes: true });
+    const doc: unknown = JSON.parse(readFileSync(join(folder, "variants", "run-plan.json"), "utf8"));
+    expect(ajv.validate(schema, doc), ajv.errorsText()).toBe(true);
+    expect(doc).toMatchObject({ mode: "look", failure: null, left: [], exitCode: 0 });
     // The very scripts that ran.
     const scripts = readdirSync(join(folder, "variants")).filter((name) => /^(variant|two|same).*\.sh$/.test(name));
     expect(scripts.length).toBeGreaterThanOrEqual(7);

@@ -85,6 +85,8 @@ export async function runInMachine(job: Job): Promise<Outcome> {
     const why = code === null ? "it ran longer than its limit and was ended" : `qemu ended with ${code}`;
     throw new Error(`the machine did not finish its script: ${why}\n${errors()}${console}\n${output}`);
   }
+  if (status !== null && job.powerCut)
+    throw new Error(`the script ended with ${status} before it cut the power:\n${output}`);
   return { status: status === null ? null : Number(status), output, share };
 }
 

@@ -56,6 +56,9 @@ quiet vgchange --devices $v/d1,$v/d2 -an two
 rm -f /run/d1.raw /run/d2.raw
 state >/run/before
 
+unterbau run-plan $one --volume vgguest/lvroot --json </dev/null >/share/run-plan.json 2>/dev/null
+same "run-plan with a document"
+
 # Somebody uses what was opened: it is left, named, and taken down later.
 unterbau plan $one --volume vgguest/lvroot >/run/plan.sh
 mkdir -p /run/shim
