@@ -1,3 +1,4 @@
+import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
 import type { TreeNode, Volume } from "../stack/tree.ts";
 import { onlyStaleTotals } from "../tools/e2fsck.ts";
@@ -23,7 +24,7 @@ export async function checkLive(options: LiveCheckOptions): Promise<CheckDocumen
   for (const line of await recoverLiveViews()) options.note?.(line);
   const guest = await findGuest(name, options);
   if (guest.state === "shut off") {
-    throw new StorageError("usage", `the guest ${guest.name} is shut off`, {
+    throw new StorageError("usage", `the guest ${printable(guest.name)} is shut off`, {
       layer: "libvirt",
       hint: "leave --live out",
     });
