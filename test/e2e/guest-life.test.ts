@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { CheckDocument } from "../../src/usecases/documents.ts";
 import { openForInspection, openForWriting } from "../../src/usecases/sources.ts";
 import { makeBootable } from "../helpers/boot-code.ts";
-import { run, unterbau } from "../helpers/cli.ts";
+import { CLI, run, unterbau } from "../helpers/cli.ts";
 import { copyOf, damage, type Guest, makeGuest } from "../helpers/guest.ts";
 import { fileDisk, uuidOf } from "../helpers/libvirt.ts";
 import { qemuDomain, type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
@@ -102,6 +102,19 @@ describe("check --shutdown", () => {
     const { code, stderr } = await unterbau(["check", sound.disks[0]!, "--shutdown"]);
     expect({ code, stderr }).toMatchObject({ code: 16, stderr: expect.stringContaining("--shutdown needs a guest") });
   });
+});
+
+it("without the right to speak to libvirt: one line and what to do (needs root)", async () => {
+  const other = ["--reuid=12345", "--regid=12345", "--clear-groups"];
+  const verbs = [["list"], ["check", "vm:web"]];
+  for (const verb of verbs) {
+    const { code, stderr } = await run("setpriv", [...other, process.execPath, CLI, ...verb, "--connect", daemon.uri]);
+    expect(code).toBe(verb[0] === "check" ? 8 : 1);
+    expect(stderr.trim().split("\n")).toEqual([
+      expect.stringMatching(/^unterbau: libvirt cannot be reached.*Permission denied/),
+      "hint: join the group libvirt, or run it with sudo",
+    ]);
+  }
 });
 
 describe("beside a real QEMU", () => {
