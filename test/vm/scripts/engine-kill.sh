@@ -3,9 +3,11 @@ mkdir -p /run/shim
 cat >/run/shim/shim <<'X'
 #!/bin/bash
 # Stands before a tool: counts the calls, and at KILL_AT kills the caller.
+real=$(PATH=${PATH#/run/shim:} command -v "${0##*/}")
+# These change nothing.
+case ${1:-} in settle | monitor) exec "$real" "$@" ;; esac
 n=$(($(cat /run/shim/count) + 1))
 echo $n >/run/shim/count
-real=$(PATH=${PATH#/run/shim:} command -v "${0##*/}")
 [ "$n" = "${KILL_AT:-0}" ] || exec "$real" "$@"
 echo "${0##*/} $KILL_HOW" >>/run/kills
 case $KILL_HOW in
@@ -34,6 +36,7 @@ kills() {
     got=0
     KILL_AT=$n KILL_HOW=$how PATH=/run/shim:$PATH unterbau run-plan --no-prompt "$@" >/run/out 2>&1 </dev/null || got=$?
     [ $got = 137 ] || break
+    echo "killed at $n: $(tail -1 /run/kills)"
     unterbau recover >/run/recovered 2>&1 || { cat /run/out /run/recovered; tail -1 /run/kills; echo "FAILED: recover after kill $n of $name"; exit 1; }
     same "recover after kill $n of $name ($(tail -1 /run/kills)): $(cat /run/recovered)"
   done
