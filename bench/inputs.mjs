@@ -59,6 +59,22 @@ function lvPlace(qcow2, lv) {
   return { offset: start + 1024 * 1024, size: lv * 1024 ** 3 };
 }
 
+/** The same guest on a virtual disk of `gib` GiB. */
+export function grown(qcow2, gib) {
+  return input(qcow2.replace(/\.qcow2$/, `-${gib}g.qcow2`), (part) => {
+    run("cp", "--sparse=always", qcow2, part);
+    run("qemu-img", "resize", "-q", "-f", "qcow2", part, `${gib}G`);
+  });
+}
+
+/** The data at the start of a virtual disk of 64 GiB. */
+export function sparseQcow2(raw, mib) {
+  return input(`${WORK}/sparse-${mib}.qcow2`, (part) => {
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, part);
+    run("qemu-img", "resize", "-q", "-f", "qcow2", part, "64G");
+  });
+}
+
 /** `mib` MiB of programs and libraries, as a guest's root file system holds: neither all zeros nor random. */
 export function realData(mib) {
   return input(`${WORK}/data-${mib}.raw`, (part) => {

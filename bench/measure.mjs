@@ -48,6 +48,14 @@ export function median(values) {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
+/**
+ * Uses memory for a moment. A virtual machine may have given what was freed back to its host: who then writes a large file first pays for
+ * getting it again, seconds for each GiB, and who comes next does not.
+ */
+export function settleMemory(mib) {
+  spawnSync(process.execPath, ["-e", `Buffer.alloc(${mib} * 1024 * 1024, 1)`]);
+}
+
 /** Empties the page cache (root only). */
 export function dropCaches() {
   spawnSync("sync");

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -42,6 +42,14 @@ it("sends on what was written before somebody waits for it, once at a time", asy
   expect(flushes.begun).toBe(2);
   await device[Symbol.asyncDispose]();
   expect(readFileSync(join(folder, "disk"))[65 * MIB]).toBe(7);
+});
+
+it("does not where a file has holes yet", async () => {
+  truncateSync(join(folder, "disk"), 0);
+  truncateSync(join(folder, "disk"), 66 * MIB);
+  const device = await written();
+  expect(flushes.begun).toBe(0);
+  await device[Symbol.asyncDispose]();
 });
 
 it("keeps an error of that for every flush that somebody waits for", async () => {

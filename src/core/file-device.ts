@@ -120,6 +120,8 @@ class BareFile implements BlockDevice {
   readonly #path: string;
   readonly #holes: HoleFinder | undefined;
   readonly #background: boolean;
+  /** Only where all blocks are there already: while a file grows, flushing it and writing to it are in each other's way. */
+  readonly #sendsEarly: boolean;
   /** Bytes written since the last flush began. */
   #unsent = 0;
   /** A flush that goes on beside the writing; it never rejects. */
@@ -132,6 +134,7 @@ class BareFile implements BlockDevice {
     this.#path = path;
     this.#size = options.size ?? stat.size;
     this.#background = options.background ?? false;
+    this.#sendsEarly = stat.isBlockDevice() || (stat.size > 0 && stat.blocks * 512 >= stat.size);
     this.#holes = stat.isFile() ? options.holes : undefined;
     this.caps = {
       writable: options.writable ?? false,
@@ -229,7 +232,7 @@ class BareFile implements BlockDevice {
 
   #sendEarly(written: number): void {
     this.#unsent += written;
-    if (this.#unsent < EARLY || this.#early) return;
+    if (!this.#sendsEarly || this.#unsent < EARLY || this.#early) return;
     this.#early = this.#send().then(() => {
       this.#early = null;
     });
