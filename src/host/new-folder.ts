@@ -37,6 +37,7 @@ const PROTOTYPES = {
   fchmodat: "int fchmodat(int, uint8_t *, unsigned int, int)",
   fchownat: "int fchownat(int, uint8_t *, unsigned int, unsigned int, int)",
   utimensat: "int utimensat(int, uint8_t *, void *, int)",
+  unlinkat: "int unlinkat(int, uint8_t *, int)",
   fsetxattr: "int fsetxattr(int, uint8_t *, uint8_t *, uint64_t, int)",
 } as const;
 
@@ -130,6 +131,11 @@ export class NewFolder implements Disposable {
       throw failed("cannot make a device, fifo or socket");
   }
 
+  /** Takes back a file that was made here, as far as that is possible. */
+  removeFile(name: Uint8Array): void {
+    call("unlinkat")(this.fd, entryName(name), 0);
+  }
+
   /** The entry itself, also when it is a symbolic link. */
   setOwner(name: Uint8Array, uid: number, gid: number): void {
     if (Number(call("fchownat")(this.fd, entryName(name), uid, gid, AT_SYMLINK_NOFOLLOW)) !== 0)
@@ -173,7 +179,10 @@ export function writeAll(fd: number, bytes: Uint8Array, offset: number): void {
   try {
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
   } catch (error) {
-    throw ioError(error, "cannot write to the destination");
+    const full = (error as NodeJS.ErrnoException).code === "ENOSPC";
+    throw ioError(error, "cannot write to the destination", {
+      hint: full ? "the file system that it is on is full: free space there, or name another place" : undefined,
+    });
   }
 }
 

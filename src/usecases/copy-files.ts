@@ -195,8 +195,10 @@ class Copy {
       setSize(fd, inode.size);
       await this.#attributes(inode, fd, path);
     } catch (error) {
-      // Whoever finds the file must not take it for whole; what is there stays for whoever wants to save it.
-      if (error instanceof StorageError && error.code === "corrupt")
+      // Whoever finds the file must not take it for whole. What a damaged file system gives stays for whoever wants to save it.
+      const damaged = error instanceof StorageError && error.code === "corrupt";
+      if (!damaged) into.removeFile(name);
+      if (damaged)
         throw new StorageError("corrupt", `only a part of it was copied: ${error.message}`, {
           layer: error.layer,
           offset: error.offset,
