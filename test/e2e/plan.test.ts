@@ -58,7 +58,8 @@ function normalised(text: string): string {
     .replaceAll(folder, "FOLDER")
     .replace(/unterbau([-_])[0-9a-f]{6}(?![0-9a-z])/g, "unterbau$1HASH--")
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "UUID--------------------------------")
-    .replace(/[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}/g, "LVMUUID-------------------------------");
+    .replace(/[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}/g, "LVMUUID-------------------------------")
+    .replace(/LVM-[A-Za-z0-9]{32}/g, "LVM-LVMUUID-------------------------");
 }
 
 const VARIANTS: readonly { readonly name: string; readonly args: () => readonly string[] }[] = [

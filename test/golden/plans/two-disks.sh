@@ -106,7 +106,7 @@ steps() {
 
   # 9. The copy gets the name unterbau_HASH--_lvg1 and another UUID, as this host may have a group called lvg1 itself
   ! [ -e FOLDER/run/unterbau-HASH--/unterbau_HASH--_lvg1 ] || fail 'FOLDER/run/unterbau-HASH--/unterbau_HASH--_lvg1 is there already'
-  ! known LVM-f1QafBqk8xw37meUn510RYBjaxa0BdLj || fail 'the group lvg1 itself, or a clone of it, is active on this host'
+  ! known LVM-LVMUUID------------------------- || fail 'the group lvg1 itself, or a clone of it, is active on this host'
   reached=9
   vgrename --devices "$loop3","$loop4" --config 'backup{backup=0 archive=0} devices{scan_lvs=1} activation{monitoring=0} global{use_lvmlockd=0 use_lvmpolld=0}' LVMUUID------------------------------- unterbau_HASH--_lvg1
   vgchange --devices "$loop3","$loop4" --config 'backup{backup=0 archive=0} devices{scan_lvs=1} activation{monitoring=0} global{use_lvmlockd=0 use_lvmpolld=0}' --uuid unterbau_HASH--_lvg1
@@ -129,7 +129,7 @@ steps() {
 
   # 12. The volume group unterbau_HASH--_lvg1, by its UUID and from these devices only
   ! active unterbau_HASH--_lvg1 || fail 'a group called unterbau_HASH--_lvg1 is there already'
-  ! known LVM-f1QafBqk8xw37meUn510RYBjaxa0BdLj || fail 'the group lvg1 itself, or a clone of it, is active on this host'
+  ! known LVM-LVMUUID------------------------- || fail 'the group lvg1 itself, or a clone of it, is active on this host'
   reached=12
   vgchange --devices /dev/mapper/unterbau-HASH---joined1,/dev/mapper/unterbau-HASH---joined2 --config 'backup{backup=0 archive=0} devices{scan_lvs=1} activation{monitoring=0 read_only_volume_list=["unterbau_HASH--_lvg1"]} global{use_lvmlockd=0 use_lvmpolld=0}' --activate y --ignoreactivationskip --poll n unterbau_HASH--_lvg1
   udevadm settle --timeout=60

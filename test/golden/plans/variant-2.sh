@@ -141,7 +141,7 @@ steps() {
 
   # 10. The volume group lvg1, by its UUID and from this device only
   ! active lvg1 || fail 'a group called lvg1 is there already'
-  ! known LVM-ntsXrRl3kRCa0OlDhycyahPF6xbQGZun || fail 'the group lvg1 itself, or a clone of it, is active on this host'
+  ! known LVM-LVMUUID------------------------- || fail 'the group lvg1 itself, or a clone of it, is active on this host'
   reached=10
   vgchange --devices "$loop2" --config 'backup{backup=0 archive=0} devices{scan_lvs=1} activation{monitoring=0} global{use_lvmlockd=0 use_lvmpolld=0}' --activate y --ignoreactivationskip --poll n --select vg_uuid=LVMUUID-------------------------------
   udevadm settle --timeout=60
