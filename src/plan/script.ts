@@ -13,7 +13,7 @@ export function planScript(plan: Plan, title: readonly string[]): string {
     comment(`Sources: ${[...plan.sources, ...plan.inside.map((spec) => `inside ${spec}`)].join(", ")}`),
     comment(plan.repair ? "The checks repair." : "Everything is opened read-only; the checks change nothing."),
     "# Run it as root. What it opens is closed again, in reverse order, also after an error; its exit code is fsck's, 8 where something failed.",
-    "# shellcheck disable=SC2094,SC2317",
+    "# shellcheck disable=SC2016,SC2094,SC2317",
     "set -eu",
     "umask 077",
     "PATH=$PATH:/usr/sbin:/sbin",

@@ -4,7 +4,7 @@
 # Sources: FOLDER/variant1.luks
 # Everything is opened read-only; the checks change nothing.
 # Run it as root. What it opens is closed again, in reverse order, also after an error; its exit code is fsck's, 8 where something failed.
-# shellcheck disable=SC2094,SC2317
+# shellcheck disable=SC2016,SC2094,SC2317
 set -eu
 umask 077
 PATH=$PATH:/usr/sbin:/sbin
