@@ -61,33 +61,52 @@ function stream(output: Output): NodeJS.WriteStream {
   return found;
 }
 
-/** Writes all of a text at once. What cannot be written is lost; for standard output the handler of `onBrokenOutput` is told, and false returned. */
-export function write(text: string, output: Output = STDOUT): boolean {
+/**
+ * Bytes of text that are written in place: a pipe that was empty takes 64 KiB (pipe(7)) though nobody reads. More could block, and who
+ * blocks hears no Ctrl-C: the rest goes through Node's stream.
+ */
+const IN_PLACE = 32 * 1024;
+const inPlace: Record<Output, number> = { [STDOUT]: 0, [STDERR]: 0 };
+
+/** What of a text has to go through the stream: nothing, when it is short and so was all before. Null: nothing more can be written. */
+function writeInPlace(text: string, output: Output): Uint8Array | null {
   const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(output, bytes, at);
-    } catch (thrown) {
-      const error = thrown as NodeJS.ErrnoException;
+  // Once the stream is used it is used always, so that nothing overtakes.
+  inPlace[output] += bytes.length;
+  if (inPlace[output] > IN_PLACE) return bytes;
+  let at = 0;
+  try {
+    while (at < bytes.length) at += writeSync(output, bytes, at);
+    return NOTHING;
+  } catch (thrown) {
+    const error = thrown as NodeJS.ErrnoException;
+    if (error.code === "EAGAIN") {
       // Somebody else, who has the other end of this pipe or terminal as well, made it non-blocking, and it is full.
-      if (error.code === "EAGAIN") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-      else {
-        if (output === STDOUT) whenBroken(error);
-        return false;
-      }
+      inPlace[output] = Number.POSITIVE_INFINITY;
+      return bytes.subarray(at);
     }
+    if (output === STDOUT) whenBroken(error);
+    return null;
   }
-  return true;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Writes all of a text, sooner or later. What cannot be written is lost; for standard output the handler of `onBrokenOutput` is told. */
+export function write(text: string, output: Output = STDOUT): void {
+  const rest = writeInPlace(text, output);
+  if (rest !== null && rest.length > 0) stream(output).write(rest);
 }
 
 /** Writes all of `data` to standard output and waits until it was taken. Rejects when it cannot take more. */
 export async function emit(data: string | Uint8Array): Promise<void> {
-  if (typeof data === "string") {
-    if (!write(data)) throw new StorageError("io", "cannot write to standard output");
-    return;
-  }
+  const rest = typeof data === "string" ? writeInPlace(data, STDOUT) : data;
+  if (rest === null) throw new StorageError("io", "cannot write to standard output");
+  if (rest.length === 0) return;
+  // From here on, text must not overtake it.
+  inPlace[STDOUT] = Number.POSITIVE_INFINITY;
   await new Promise<void>((resolve, reject) => {
-    stream(STDOUT).write(data, (error) => (error ? reject(error) : resolve()));
+    stream(STDOUT).write(rest, (error) => (error ? reject(error) : resolve()));
   });
 }
 

@@ -112,6 +112,27 @@ describe("keys, terminals and streams", () => {
     expect(await sha256File(disk)).toBe(before);
   });
 
+  it("can be interrupted while the reader of a pipe pauses, however much there is to say", async () => {
+    const names = join(folder, "names");
+    mkdirSync(names);
+    for (let i = 0; i < 6000; i++)
+      writeFileSync(join(names, `a name that is long enough to fill a pipe soon, ${i}`), "");
+    const image = join(folder, "names.img");
+    await must("mke2fs", ["-q", "-F", "-t", "ext4", "-d", names, image, "32M"]);
+    const child = spawn(process.execPath, [CLI, "ls", image, "--volume", "disk1"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
+    // The first bytes are there, and nobody takes them.
+    await new Promise<void>((resolve) => child.stdout.once("readable", resolve));
+    const killer = setInterval(() => child.kill("SIGINT"), 100);
+    const last = setTimeout(() => child.kill("SIGKILL"), 20_000);
+    expect(await ended).toBe(130);
+    clearInterval(killer);
+    clearTimeout(last);
+    child.stdout.destroy();
+  });
+
   it("says nothing when the reader of a pipe has gone", async () => {
     const line = '"$1" "$2" read "$3" --volume p2 | head -c 1 | wc -c';
     const r = await run("sh", ["-c", line, "sh", process.execPath, CLI, disk]);
