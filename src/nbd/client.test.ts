@@ -25,7 +25,7 @@ async function using(
   const socketPath = join(folder.path, `${count++}.sock`);
   const server = await fakeServer(socketPath, fake);
   try {
-    await using device = await openNbd({ socketPath, exportName: "", timeoutMs: 2000, ...more });
+    await using device = await openNbd({ socketPath, exportName: "", timeoutMs: 20_000, ...more });
     await work(device);
   } finally {
     await server.close();

@@ -159,7 +159,7 @@ describe("a qcow2 header that a guest wrote onto its raw disk", () => {
       await disk("guest.qcow2", "pipe"),
     ]);
     expect(code).not.toBe(0);
-    expect(performance.now() - began).toBeLessThan(20_000);
+    expect(performance.now() - began).toBeLessThan(60_000);
   });
 
   it("with an external data file", async () => {

@@ -125,9 +125,10 @@ describe("keys, terminals and streams", () => {
     const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
     // The first bytes are there, and nobody takes them.
     await new Promise<void>((resolve) => child.stdout.once("readable", resolve));
-    const killer = setInterval(() => child.kill("SIGINT"), 100);
-    const last = setTimeout(() => child.kill("SIGKILL"), 20_000);
-    expect(await ended).toBe(130);
+    const killer = setInterval(() => child.kill("SIGINT"), 500);
+    const last = setTimeout(() => child.kill("SIGKILL"), 60_000);
+    // The signal's own end where one more comes while Node takes itself down.
+    expect([130, "SIGINT"]).toContain(await ended);
     clearInterval(killer);
     clearTimeout(last);
     child.stdout.destroy();

@@ -50,7 +50,7 @@ export async function startSessionDaemon(): Promise<SessionDaemon> {
     // Its guests are gone; it sometimes waits for a minute for threads of its own.
     const patience = performance.now() + 5_000;
     while (spawnSync("kill", ["-0", String(pid)], { stdio: "ignore" }).status === 0) {
-      if (performance.now() > patience) process.kill(pid, "SIGKILL");
+      if (performance.now() > patience) spawnSync("kill", ["-KILL", String(pid)], { stdio: "ignore" });
       await wait(50);
     }
     rmSync(folder, { recursive: true, force: true });

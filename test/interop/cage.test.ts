@@ -144,7 +144,7 @@ describe("how a run ends", () => {
     const hanging = altered(memoryDevice(new Uint8Array(MIB)), { read: () => new Promise(() => undefined) });
     const waiting = await runCaged(hanging, bash("read x < /disk"), { timeoutMs: 300 });
     expect(waiting).toMatchObject({ exitCode: null, signal: "SIGKILL", timedOut: true, deviceError: null });
-    expect(waiting.seconds).toBeLessThan(10);
+    expect(waiting.seconds).toBeLessThan(60);
   });
 
   it("is cancelled by the caller's signal", async () => {
@@ -226,7 +226,7 @@ describe("a process killed with SIGKILL", () => {
     await saying(child, word);
     expect(holding(marker).length).toBeGreaterThan(1);
     child.kill("SIGKILL");
-    const deadline = Date.now() + 5000;
+    const deadline = Date.now() + 60_000;
     while (holding(marker).length > 0 && Date.now() < deadline) await new Promise((r) => setTimeout(r, 20));
     expect(holding(marker)).toEqual([]);
     expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(tmp);
