@@ -1,5 +1,6 @@
 import type { Element } from "@xmldom/xmldom";
 import { printable } from "../bytes/text.ts";
+import { type Guard, readGuard, type UNREADABLE } from "./guard.ts";
 import { type DiskPlace, placeOf } from "./place.ts";
 import { attributeOf, childOf, childrenOf, parseXml, textOf } from "./xml.ts";
 
@@ -13,6 +14,8 @@ export interface Domain {
   readonly disks: readonly DomainDisk[];
   /** The file with the firmware's variables, or null. */
   readonly nvram: string | null;
+  /** Set while and after its storage is migrated. */
+  readonly guard: Guard | typeof UNREADABLE | null;
 }
 
 export interface DomainDisk {
@@ -58,6 +61,7 @@ export function parseDomain(xml: string): Domain {
     type: attributeOf(root, "type") ?? "",
     disks: devices === null ? [] : childrenOf(devices, "disk").map(diskOf),
     nvram: attributeOf(childOf(nvram, "source"), "file") ?? textOf(nvram)?.trim() ?? null,
+    guard: readGuard(root),
   };
 }
 

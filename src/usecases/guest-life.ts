@@ -2,6 +2,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
 import { virsh } from "../tools/virsh.ts";
+import { refuseGuardedStart } from "./guarded.ts";
 import type { Guest } from "./guests.ts";
 
 export interface ShutdownOptions {
@@ -45,8 +46,9 @@ export async function shutDown(guest: Guest, options: ShutdownOptions): Promise<
   throw new StorageError("locked", `the guest ${name} is not off although its power was cut`, { layer: "libvirt" });
 }
 
-/** Starts a guest that was shut down here. Throws `io` with libvirt's reason. */
+/** Starts a guest that was shut down here. Throws `locked` when a migration forbids it, `io` with libvirt's reason. */
 export async function startAgain(guest: Guest): Promise<void> {
+  await refuseGuardedStart(guest, { connect: guest.uri ?? undefined });
   await virsh(["start", `--domain=${guest.uuid}`], { uri: guest.uri, timeoutMs: START_TIMEOUT_MS });
 }
 
