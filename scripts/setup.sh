@@ -23,6 +23,8 @@ mkfs.vfat:dosfstools:makes FAT
 xz:xz-utils:unpacks test images
 mdadm:mdadm:judges members of RAID arrays
 setpriv:util-linux:runs tests as an unprivileged user
+fuse2fs:fuse2fs:shows the files of ext volumes
+fusermount3:fuse3:mounts them
 virsh:libvirt-clients:finds guests by name
 libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
 qemu-system-x86_64:qemu-system-x86:the same

@@ -10,6 +10,7 @@ import {
   type FilesFlags,
   type ListFlags,
   type ListGuestsFlags,
+  type MountFlags,
   type PlainFlags,
   type PlanFlags,
   parseBytes,
@@ -241,6 +242,27 @@ withVolume(withSources(program.command("cp")), false)
     "\nExample:\n  unterbau cp os43.qcow2 --volume lvg1/lvroot -r /etc ./etc-of-os43\n  unterbau cp host.raw --volume disk1 /var/lib/images/os43.qcow2 .",
   )
   .action(verb<CopyFlags>(() => import("./verbs/cp.ts")));
+
+withVolume(withSources(program.command("mount")), false)
+  .description(
+    "show the files of an ext volume in an empty folder, read-only, for you alone, until interrupted or unmounted",
+  )
+  .usage("<source...> <dir> --volume <selector> [options]")
+  .option("--json", "one JSON document on stdout when it is mounted")
+  .addHelpText(
+    "after",
+    "\nThe source stays locked as long as it is mounted: a guest on it cannot be started.\n\nExample:\n  mkdir /tmp/os43\n  unterbau mount os43.qcow2 --volume lvg1/lvroot /tmp/os43\n  (in another terminal)  ls /tmp/os43; unterbau umount /tmp/os43",
+  )
+  .action(verb<MountFlags>(() => import("./verbs/mount.ts")));
+
+program
+  .command("umount")
+  .description("end what mount shows in a folder; what a killed one left is taken away")
+  .argument("<dir>", "the folder")
+  .option("--json", "one JSON document")
+  .option("--debug", "show stack traces")
+  .addHelpText("after", "\nExample:\n  unterbau umount /tmp/os43")
+  .action((folder: string, flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/umount.ts"))([folder], flags));
 
 withKernel(program.command("plan"))
   .description("print, as a shell script, how this host's kernel is led to the volumes, and back")

@@ -51,6 +51,10 @@ export interface ExportFlags extends SourceFlags {
   readonly write?: boolean;
 }
 
+export interface MountFlags extends SourceFlags {
+  readonly volume: string;
+}
+
 export interface UndoFlags {
   readonly force?: boolean;
   readonly json?: boolean;

@@ -24,9 +24,9 @@ const FD = {
 
 /**
  * Program descriptors that the caller may use for pipes of its own: the first two from the program (bubblewrap's status, a checker's
- * progress), the others to it (the word that it may begin, the filter of its system calls).
+ * progress), the others to it (the word that it may begin, the filter of its system calls, a file for its cage).
  */
-export const EXTRA_FDS = [5, 7, 8, 9] as const;
+export const EXTRA_FDS = [5, 7, 8, 9, 10] as const;
 
 /** What the child says when the file is mounted, on a line of its own. */
 const READY = "unterbau-ready";
@@ -89,7 +89,7 @@ export interface MountedChild extends Disposable {
   readonly stdout: Readable | null;
   readonly stderr: Readable | null;
   /** EXTRA_FDS, in that order. */
-  readonly extras: readonly [Readable, Readable, Writable, Writable];
+  readonly extras: readonly [Readable, Readable, Writable, Writable, Writable];
   /**
    * The child becomes this program. Call once, with the FUSE server running. Resolves when the kernel knows the file's size
    * (before that it would drop what is put into its cache), or the child has ended.
@@ -151,6 +151,7 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
       "pipe",
       "pipe",
       "pipe",
+      "pipe",
     ];
     const stderrAt = request.stderr === "stdout" ? 1 : FD.STDERR;
     const parameters = [
@@ -182,6 +183,7 @@ async function attempt(request: MountRequest, unshare: readonly string[]): Promi
         stdioOf(spawned, EXTRA_FDS[1]),
         quiet(duplexOf(spawned, EXTRA_FDS[2])),
         quiet(duplexOf(spawned, EXTRA_FDS[3])),
+        quiet(duplexOf(spawned, EXTRA_FDS[4])),
       ],
       run: (program) =>
         new Promise((resolve) => {

@@ -32,6 +32,8 @@ export interface CageOptions {
 export interface CheckerCage extends CageOptions {
   /** Files that the program reads if they are there (`/etc/e2fsck.conf`). */
   readonly configFiles?: readonly string[] | undefined;
+  /** Further arguments of bubblewrap's: what else is in the cage, before its root becomes read-only. */
+  readonly more?: readonly string[] | undefined;
 }
 
 export interface HostCage extends CageOptions {
@@ -92,11 +94,12 @@ export function checkerCage(bwrap: Bwrap, cage: CheckerCage): string[] {
     "--bind",
     cage.file,
     CAGED_FILE,
+    ...environment,
+    ...(cage.more ?? []),
     "--remount-ro",
     "/",
     "--chdir",
     "/",
-    ...environment,
     "--",
     basename(program),
     ...args,

@@ -45,6 +45,11 @@ export const e2fsck: Checker = {
   interpret,
 };
 
+/** Replays the journal and does nothing else; exit codes 0 and 1 are good. */
+export function journalOnly(path: string, file: string): string[] {
+  return [path, "-y", "-E", "journal_only", file];
+}
+
 function interpret(o: Outcome): Judgement {
   const early = interrupted("e2fsck", o);
   if (early) return early;

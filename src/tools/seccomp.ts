@@ -4,8 +4,11 @@
  * out of its reach. A list of what is denied, not of what is allowed: what the C library needs changes with every version of it.
  */
 
-/** checker: parses guest bytes. host: a tool of the user's choice, which may trace itself and talk to itself over sockets. */
-export type FilterKind = "checker" | "host";
+/**
+ * checker: parses guest bytes. server: the same, and is handed a descriptor over a socket pair of its own.
+ * host: a tool of the user's choice, which may trace itself and talk to itself over sockets.
+ */
+export type FilterKind = "checker" | "server" | "host";
 
 /** Numbers on x86-64 (arch/x86/entry/syscalls/syscall_64.tbl) and on arm64 (include/uapi/asm-generic/unistd.h). */
 type Numbers = readonly [x64: number | null, arm64: number | null];
@@ -81,6 +84,9 @@ const DENIED_TO_CHECKERS: { readonly [name: string]: Numbers } = {
   kcmp: [312, 272],
 };
 
+/** libfuse gets its connection to the kernel so (libfuse, lib/mount.c, receive_fd). */
+const SERVERS_NEED: readonly string[] = ["socketpair", "sendmsg", "recvmsg"];
+
 /** "Not there", so that programs take their other way: the C library then uses clone(), whose flags can be looked at. */
 const ABSENT: { readonly [name: string]: Numbers } = {
   clone3: [435, 435],
@@ -133,7 +139,10 @@ export function seccompFilter(kind: FilterKind, arch: string = process.arch): Ui
     Object.values(table)
       .map((entry) => entry[column])
       .filter((n) => n !== null);
-  const denied = numbers({ ...DENIED_ALWAYS, ...(kind === "checker" ? DENIED_TO_CHECKERS : {}) });
+  const also = Object.entries(DENIED_TO_CHECKERS).filter(
+    ([name]) => kind === "checker" || (kind === "server" && !SERVERS_NEED.includes(name)),
+  );
+  const denied = numbers({ ...DENIED_ALWAYS, ...Object.fromEntries(also) });
   const program: Instruction[] = [
     [LOAD, 0, 0, AT_ARCHITECTURE],
     // Another ABI (32 bits) has other numbers.

@@ -68,17 +68,25 @@ export async function openFiles(
       },
     );
   }
-  if (volume.type === null || !EXT.includes(volume.type)) {
-    const what = volume.type ?? "no file system that is known";
-    throw new StorageError("unsupported", `files are read from ext2, ext3 and ext4; ${volume.selector} holds ${what}`, {
-      layer: volume.node.kind,
-      feature: `files in ${volume.type ?? "an unknown file system"}`,
-      hint: "unterbau export --nbd hands the volume to guestfish or another program that reads it",
-    });
-  }
+  if (!isExt(volume)) throw refuseFiles(volume, "read");
   const files = await openExt(volume.device, options);
   for (const note of files.notes) options.note?.(`${volume.selector}: ${note}`);
   return files;
+}
+
+export function isExt({ type }: Volume): boolean {
+  return type !== null && EXT.includes(type);
+}
+
+/** What is said of a volume whose files are not `done` here, by the name of its file system. */
+export function refuseFiles({ type, node, selector }: Volume, done: "read" | "mounted"): StorageError {
+  const what = type ?? "no file system that is known";
+  const message = `files are ${done} from ext2, ext3 and ext4; ${selector} holds ${what}`;
+  return new StorageError("unsupported", message, {
+    layer: node.kind,
+    feature: `files in ${type ?? "an unknown file system"}`,
+    hint: "unterbau export --nbd hands the volume to guestfish or another program that reads it",
+  });
 }
 
 /** Splits at the first `:/`, unless what stands before it is no volume and all of it is a path. Without a selector: the only ext volume. */

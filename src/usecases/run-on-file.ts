@@ -16,6 +16,7 @@ const STATUS_FD = EXTRA_FDS[1];
 /** The program waits behind bubblewrap until it is told on this one. */
 const START_FD = EXTRA_FDS[2];
 const FILTER_FD = EXTRA_FDS[3];
+const SUPPLY_FD = EXTRA_FDS[4];
 /** Of the program's messages, this many bytes are kept for the error when the cage could not be built. */
 const TAIL_BYTES = 4096;
 
@@ -35,6 +36,8 @@ export interface RunOnFileOptions {
   readonly cage: "checker" | "host";
   /** checker: further files it may read if they are there, such as /etc/e2fsck.conf. */
   readonly configFiles?: readonly string[] | undefined;
+  /** checker: it serves a file system to the kernel, and its cage has more in it. */
+  readonly server?: CagedServer | undefined;
   /** host: directories that the tool may write to. */
   readonly writablePaths?: readonly string[] | undefined;
   readonly stdin?: "ignore" | "inherit";
@@ -51,6 +54,14 @@ export interface RunOnFileOptions {
   readonly readAhead?: AsyncIterable<FilePiece> | undefined;
   /** A file made ready by `prepareFile` with the same `writable`, `stdin`, `stdout`, `stderr` and `env`, which then is this run's. */
   readonly prepared?: PreparedFile | undefined;
+}
+
+/** What a file system in user space needs more than a checker. */
+export interface CagedServer {
+  /** A file for the cage. */
+  readonly supply: string;
+  /** bubblewrap's arguments; the file is read from this descriptor. */
+  more(supplyFd: number): readonly string[];
 }
 
 type FileOptions = Pick<RunOnFileOptions, "writable" | "stdin" | "env"> & {
@@ -133,12 +144,16 @@ function caged({ path, help }: MountedChild, options: RunOnFileOptions): string[
     argv: options.argv.map((a) => a.replaceAll("{}", shown)),
     statusFd: STATUS_FD,
     startFd: START_FD,
-    ...(seccompFilter(options.cage) ? { filterFd: FILTER_FD } : {}),
+    ...(filterOf(options) ? { filterFd: FILTER_FD } : {}),
     env,
   };
   return options.cage === "checker"
-    ? checkerCage(bwrap, { ...common, configFiles: options.configFiles })
+    ? checkerCage(bwrap, { ...common, configFiles: options.configFiles, more: options.server?.more(SUPPLY_FD) })
     : hostCage(bwrap, { ...common, cwd: process.cwd(), writablePaths: options.writablePaths });
+}
+
+function filterOf({ cage, server }: RunOnFileOptions): Uint8Array | null {
+  return seccompFilter(server ? "server" : cage);
 }
 
 async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileOptions): Promise<RunResult> {
@@ -169,8 +184,9 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
           kill();
         }, options.timeoutMs);
   const tail = new Tail();
-  const [progress, status, start, filter] = child.extras;
-  filter.end(seccompFilter(options.cage));
+  const [progress, status, start, filter, supply] = child.extras;
+  filter.end(filterOf(options));
+  supply.end(options.server?.supply);
   let report = "";
   status.on("data", (chunk: Buffer) => {
     report += chunk.toString("utf8");

@@ -1,8 +1,10 @@
 import { doctor } from "../../usecases/doctor.ts";
+import { clearStaleMounts } from "../../usecases/umount.ts";
 import type { PlainFlags } from "../options.ts";
-import { emit, emitJson, palette, STDOUT } from "../output.ts";
+import { emit, emitJson, note, palette, STDOUT } from "../output.ts";
 
 export async function run(_sources: readonly string[], flags: PlainFlags): Promise<number> {
+  for (const line of clearStaleMounts()) note(line);
   const doc = await doctor();
   const failed = doc.items.some((i) => i.required && !i.ok);
   if (flags.json) {
