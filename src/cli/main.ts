@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
+import { addLifeVerbs } from "./life-verbs.ts";
 import {
   type CheckFlags,
   type ConvertFlags,
@@ -30,7 +31,7 @@ import { VERSION } from "./version.ts";
 const CHECK = { failed: 8, usage: 16, cancelled: 32 };
 const OTHER = { failed: 1, usage: 2, cancelled: 130 };
 
-type Run<F> = (sources: readonly string[], flags: F, session: Session) => Promise<number>;
+export type Run<F> = (sources: readonly string[], flags: F, session: Session) => Promise<number>;
 
 let exitCode = 0;
 const abort = new AbortController();
@@ -292,6 +293,8 @@ program
     "\nA repair that was cut off needs none: the next command on its source takes it back.\n\nExample:\n  unterbau recover",
   )
   .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/recover.ts"))([], flags));
+
+addLifeVerbs(program, verb);
 
 program
   .command("doctor")

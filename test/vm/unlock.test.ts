@@ -1,0 +1,55 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import { afterAll, expect, it } from "vitest";
+import type { LifeDocument } from "../../src/usecases/life-documents.ts";
+import { mustInMachine } from "./machine.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "unterbau-unlock-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const ajv = new Ajv({ strict: true, allowUnionTypes: true });
+for (const verb of ["unlock", "lock"])
+  ajv.addSchema(JSON.parse(readFileSync(`docs/schemas/${verb}.json`, "utf8")) as object, verb);
+
+it("unlock and lock, on real encrypted volumes", async () => {
+  const disks = ["d1", "d2", "d3"].map((name) => ({ name, path: join(folder, name), size: 80 << 20 }));
+  const script = readFileSync("test/vm/scripts/unlock.sh", "utf8");
+  const output = await mustInMachine({ script, disks, share: folder, unterbau: true, limit: 900 });
+  expect(output).toContain("end: 0");
+  const read = (name: string) => readFileSync(join(folder, name), "utf8");
+  const document = (verb: string, name: string): LifeDocument => {
+    const doc = JSON.parse(read(name)) as LifeDocument;
+    expect(ajv.validate(verb, doc), ajv.errorsText()).toBe(true);
+    return doc;
+  };
+  const found = (doc: LifeDocument) => doc.steps.map((s) => `${s.kind} ${s.name} ${s.outcome}`);
+  expect(found(document("unlock", "unlock.out"))).toEqual([
+    "crypt mail-crypt done",
+    "crypt images done",
+    "mount /srv/images done",
+    "crypt pv done",
+    "volume secret/data done",
+    "mount /srv/images/data done",
+  ]);
+  expect(read("again.out")).toContain("guest mail: started");
+  expect(read("again.out").match(/already/g)).toHaveLength(6);
+  const busy = document("lock", "busy.out");
+  expect(found(busy)).toEqual([
+    "mount /srv/images/data failed",
+    "volume secret/data failed",
+    "crypt pv failed",
+    "mount /srv/images failed",
+    "crypt images failed",
+    "crypt mail-crypt done",
+  ]);
+  expect(busy.steps[0]!.reason).toMatch(/^in use: sleep \(pid \d+\)/);
+  expect(busy.steps[3]!.reason).toContain("the mount on /srv/images/data");
+  expect(busy.steps[4]!.reason).toContain("is mounted on /srv/images");
+  expect(read("shared.out")).toContain("left mounted, needed by the guest other");
+  expect(found(document("lock", "lock.out"))).toEqual(["mount /srv/images done", "crypt images done"]);
+  expect(read("nothing.out")).toContain("nothing of it is open");
+  expect(read("undeclared.out")).toMatch(/mail-crypt UUID=[0-9a-f-]{36} none luks,noauto/);
+  expect(read("undeclarable.err")).toContain("the guest mail needs /dev/mapper/mail-crypt, which is not there");
+}, 1_000_000);
