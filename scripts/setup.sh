@@ -23,6 +23,7 @@ mkfs.vfat:dosfstools:makes FAT
 xz:xz-utils:unpacks test images
 mdadm:mdadm:judges members of RAID arrays
 systemd-analyze:systemd:judges units and tables
+pgrep:procps:finds processes that tests end
 setpriv:util-linux:runs tests as an unprivileged user
 fuse2fs:fuse2fs:shows the files of ext volumes
 fusermount3:fuse3:mounts them

@@ -298,9 +298,13 @@ addLifeVerbs(program, verb);
 
 program
   .command("doctor")
-  .description("which outside programs are here, and what is lost without each")
+  .description("which outside programs are here, what is lost without each, and what killed commands have left")
   .option("--json", "one JSON document")
   .option("--debug", "show stack traces")
+  .addHelpText(
+    "after",
+    "\nExit code 1: something is missing without which nothing can be checked, or something is left behind.\n\nExample:\n  unterbau doctor\n  unterbau doctor --json | jq '.items[] | select(.ok | not)'",
+  )
   .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/doctor.ts"))([], flags));
 
 /** Does what the arguments say; the exit code is left in process.exitCode. Called once, by the launcher. */

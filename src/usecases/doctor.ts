@@ -1,20 +1,23 @@
-import { accessSync, constants } from "node:fs";
-import { describeError } from "../core/errors.ts";
-import { libc } from "../host/ffi.ts";
-import { mountPrivately } from "../host/private-mount.ts";
+import { readFileSync } from "node:fs";
 import { allCheckers } from "../tools/checkers.ts";
 import { findProgram } from "../tools/find.ts";
-import { seccompFilter } from "../tools/seccomp.ts";
+import { type Family, familyOf, installCommand, packageName } from "../tools/packages.ts";
+import { hostItems } from "./doctor-host.ts";
+import { leftBehind } from "./doctor-left.ts";
 
 export interface DoctorItem {
+  /** left-behind: what commands that were killed have left. */
+  readonly group: "programs" | "host" | "left-behind";
   readonly name: string;
   readonly ok: boolean;
   /** Where it is, or why it does not work. */
   readonly detail: string;
-  /** What does not work without it. */
+  /** What does not work without it; of what is left behind, what becomes of it. */
   readonly without: string;
-  /** The main job needs it. */
+  /** The main job (inspect, check, repair, undo) needs it. */
   readonly required: boolean;
+  /** The command that brings it, on this distribution; null: there is none, or it is there. */
+  readonly install: string | null;
 }
 
 export interface DoctorDocument {
@@ -22,91 +25,72 @@ export interface DoctorDocument {
   readonly items: readonly DoctorItem[];
 }
 
+/** name, what is lost without it, whether the main job needs it. Checkers are asked for by themselves. */
+const PROGRAMS: readonly (readonly [name: string, without: string, required: boolean])[] = [
+  ["bwrap", "check, exec, mount: no program can be run on a volume", true],
+  ["unshare", "check, exec, mount: no private mount", true],
+  ["mount", "check, exec, mount, export --fuse: nothing can be mounted", true],
+  ["umount", "export --fuse, run-plan: nothing can be unmounted", false],
+  ["fuse2fs", "mount: files are read with ls, cat and cp only", false],
+  ["fusermount3", "mount: files are read with ls, cat and cp only", false],
+  ["virsh", "list, vm:GUEST: guests are not found by name", false],
+  ["cryptsetup", "run-plan: no LUKS is opened by the kernel", false],
+  ["qemu-nbd", "run-plan: images other than raw ones are not opened by the kernel", false],
+  ["losetup", "run-plan: files and partitions are not opened by the kernel", false],
+  ["vgchange", "run-plan: volume groups are not opened by the kernel", false],
+  ["dmsetup", "run-plan: groups whose names are taken; list: what cipher a mapping has", false],
+  ["mdadm", "run-plan: RAID arrays are not assembled by the kernel", false],
+  ["udevadm", "run-plan: devices are not waited for", false],
+  ["modprobe", "run-plan: the kernel's modules must be loaded already", false],
+];
+
 /** What this host offers: outside programs, /dev/fuse, namespaces, native packages. Everything is really tried. */
 export async function doctor(): Promise<DoctorDocument> {
-  const items: DoctorItem[] = [];
-  const program = (name: string, packageName: string, without: string, required: boolean): void => {
-    const path = findProgram(name);
-    items.push({
-      name,
-      ok: path !== null,
-      detail: path ?? `not installed (package ${packageName})`,
-      without,
-      required,
-    });
-  };
-  program("bwrap", "bubblewrap", "check, exec: no program can be run on a volume", true);
-  program("unshare", "util-linux", "check, exec: no private mount", true);
-  program("mount", "mount", "check, exec: no private mount", true);
-  for (const c of allCheckers()) {
+  const family = distribution();
+  const programs = PROGRAMS.map(([name, without, required]) => {
+    // Where libfuse 3 is not there its predecessor does the same.
+    const path = findProgram(name) ?? (name === "fusermount3" ? findProgram("fusermount") : null);
+    return programItem(name, path, null, without, required, family);
+  });
+  const checkers = allCheckers().map((c) => {
     const path = c.find();
-    const detail =
-      path === null
-        ? `not installed (package ${c.packageName})`
-        : `${path}${c.version(path) ? `, ${c.version(path)}` : ""}`;
-    items.push({
-      name: c.name,
-      ok: path !== null,
-      detail,
-      without: `check: its file systems are not checked`,
-      required: c.name === "e2fsck",
-    });
-  }
-  program("virsh", "libvirt-clients", "list, vm:GUEST: guests are not found by name", false);
-  items.push(
-    attempt("/dev/fuse", "check, exec: a volume cannot be shown as a file", () =>
-      accessSync("/dev/fuse", constants.R_OK + constants.W_OK),
-    ),
-  );
-  items.push(attempt("system calls (koffi)", "locks, check, exec: nothing works without it", () => void libc()));
-  items.push(filter());
-  items.push(await privateMount());
-  return { schema: "unterbau/doctor/1", items };
-}
-
-function attempt(name: string, without: string, act: () => void): DoctorItem {
-  try {
-    act();
-    return { name, ok: true, detail: "works", without, required: true };
-  } catch (error) {
-    return { name, ok: false, detail: describeError(error), without, required: true };
-  }
-}
-
-/** The numbers of system calls differ between architectures, and only those of some are known here. */
-function filter(): DoctorItem {
-  const ok = seccompFilter("checker") !== null;
+    const without = "check: its file systems are not checked";
+    return programItem(c.name, path, path && c.version(path), without, c.name === "e2fsck", family);
+  });
   return {
-    name: "seccomp",
-    ok,
-    detail: ok ? `system calls of caged programs are filtered (${process.arch})` : `no filter for ${process.arch} yet`,
-    without: "check, exec: a caged program may make every system call",
-    required: false,
+    schema: "unterbau/doctor/1",
+    items: [...programs.slice(0, 4), ...checkers, ...programs.slice(4), ...(await hostItems()), ...leftBehind()],
   };
 }
 
-/** A file is really mounted in a namespace of a child's own, and the child is ended again. */
-async function privateMount(): Promise<DoctorItem> {
-  const name = "private mount";
-  const without = "check, exec: a volume cannot be shown as a file";
-  try {
-    using child = await mountPrivately({
-      mode: 0o100400,
-      readOnly: true,
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-      env: process.env,
-    });
-    void child.fuseFd;
-    return {
-      name,
-      ok: true,
-      detail: process.getuid?.() === 0 ? "works (as root)" : "works (in a user namespace)",
-      without,
-      required: true,
-    };
-  } catch (error) {
-    return { name, ok: false, detail: describeError(error), without, required: true };
+function programItem(
+  name: string,
+  path: string | null,
+  version: string | null,
+  without: string,
+  required: boolean,
+  family: Family | null,
+): DoctorItem {
+  const program = name.split(" ", 1)[0]!;
+  return {
+    group: "programs",
+    name,
+    ok: path !== null,
+    detail:
+      path === null ? `not installed (package ${packageName(program)})` : `${path}${version ? `, ${version}` : ""}`,
+    without,
+    required,
+    install: path === null ? installCommand(program, family) : null,
+  };
+}
+
+function distribution(): Family | null {
+  for (const path of ["/etc/os-release", "/usr/lib/os-release"]) {
+    try {
+      return familyOf(readFileSync(path, "utf8"));
+    } catch {
+      // os-release(5): the second is read where the first is not there.
+    }
   }
+  return null;
 }
