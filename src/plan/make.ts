@@ -1,6 +1,6 @@
 import { run, settle, writesAnyway } from "./actions.ts";
 import { GroupSteps } from "./groups.ts";
-import type { Action, Argument, Check, Part, Plan, Step, WantedKey } from "./model.ts";
+import type { Action, Argument, Check, Part, Plan, PlanGuest, Step, WantedKey } from "./model.ts";
 import { arrayUuid, lvmUuid, plainPath, plainUuid } from "./names.ts";
 import type { ArrayPlace, FilePlace, ImagePlace, LuksPlace, Place, SlicePlace, SourcePlace, Target } from "./places.ts";
 
@@ -11,6 +11,7 @@ export interface PlanOptions {
   /** The plan's own folder; made, and removed, by its first step. */
   readonly work: string;
   readonly sources: readonly string[];
+  readonly guests: readonly PlanGuest[];
   readonly inside: readonly string[];
   readonly repair: boolean;
   /** The absolute path of the key file that the user named so; null: it was none. */
@@ -31,6 +32,7 @@ export function makePlan(targets: readonly Target[], options: PlanOptions): Plan
     tag: options.tag,
     work: options.work,
     sources: options.sources,
+    guests: options.guests,
     inside: options.inside,
     repair: options.repair,
     steps: planner.steps,

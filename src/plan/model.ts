@@ -69,6 +69,13 @@ export interface Check {
   readonly unattended: readonly Argument[] | null;
 }
 
+export interface PlanGuest {
+  readonly name: string;
+  readonly uuid: string;
+  /** libvirt's connection; null: virsh's own default. */
+  readonly uri: string | null;
+}
+
 /** A runbook: steps in order, checks, the undo of the steps in reverse order. */
 export interface Plan {
   /** Names all that is made: device-mapper names, the work folder. */
@@ -77,6 +84,8 @@ export interface Plan {
   readonly work: string;
   /** Real paths of the files and devices of the host. */
   readonly sources: readonly string[];
+  /** Guests of libvirt whose disks they are: they have to be shut off. */
+  readonly guests: readonly PlanGuest[];
   /** Images inside, as the user named them. */
   readonly inside: readonly string[];
   /** Whether the checks may change the volumes. */

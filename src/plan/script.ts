@@ -1,4 +1,4 @@
-import type { Action, Argument, Check, Plan, Probe, Step } from "./model.ts";
+import type { Action, Argument, Check, Plan, PlanGuest, Probe, Step } from "./model.ts";
 import { mapperName } from "./names.ts";
 import { comment, quote } from "./quote.ts";
 
@@ -25,6 +25,7 @@ export function planScript(plan: Plan, title: readonly string[]): string {
     ...(served ? ["", ...SERVE] : []),
     "",
     `[ "$(id -u)" = 0 ] || fail "only root may do this"`,
+    ...plan.guests.map(guestIsOff),
     `[ -e /sys/module/dm_mod ] || modprobe dm_mod || fail "this kernel has no device mapper"`,
     "",
     "steps() {",
@@ -44,6 +45,13 @@ export function planScript(plan: Plan, title: readonly string[]): string {
     `exit "$status"`,
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** Not a lock: whoever starts the guest afterwards is not kept from it. */
+function guestIsOff({ name, uuid, uri }: PlanGuest): string {
+  const connect = uri === null ? "" : ` --connect ${quote(uri)}`;
+  const state = `$(LC_ALL=C virsh --quiet --readonly${connect} domstate ${quote(uuid)})`;
+  return `[ "${state}" = "shut off" ] || fail ${quote(`the guest ${name} is not shut off`)}`;
 }
 
 function indented(lines: readonly string[]): string[] {

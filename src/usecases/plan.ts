@@ -7,7 +7,7 @@ import { findPath } from "../extfs/path.ts";
 import type { ExtVolume } from "../extfs/volume.ts";
 import { mappedNames, mappedUuids } from "../host/kernel-state.ts";
 import { makePlan } from "../plan/make.ts";
-import type { Plan } from "../plan/model.ts";
+import type { Plan, PlanGuest } from "../plan/model.ts";
 import { isVolumeOf } from "../plan/names.ts";
 import type { FilePlace, Place, SourcePlace, Target } from "../plan/places.ts";
 import { findVolume } from "../stack/selectors.ts";
@@ -15,7 +15,7 @@ import type { TreeNode, Volume } from "../stack/tree.ts";
 import { openFiles } from "./inside.ts";
 import { hostSource, Places } from "./plan-places.ts";
 import { isNbd } from "./source-names.ts";
-import { openForInspection, type SourceOptions } from "./sources.ts";
+import { openForInspection, type SourceOptions, withDisks } from "./sources.ts";
 
 export interface PlanRequest extends SourceOptions {
   /** Selectors; none: every file system. */
@@ -38,7 +38,9 @@ const FILE_SYSTEMS = ["ext2", "ext3", "ext4", "xfs", "vfat", "btrfs"];
  * Opens the sources in user space, for reading, and works out how a kernel is led to the same volumes. Nothing is changed, and nothing
  * of the kernel's is needed. The sources are closed again when it returns.
  */
-export async function plan(request: PlanRequest): Promise<Plan> {
+export async function plan(given: PlanRequest): Promise<Plan> {
+  const guests = await guestsOf(given);
+  const request = await withDisks(given, given.repair ? "write" : "read");
   refuse(request);
   const inside = request.inside ?? [];
   let sources: (SourcePlace | FilePlace)[] | null = null;
@@ -53,12 +55,13 @@ export async function plan(request: PlanRequest): Promise<Plan> {
   const places = new Places(tree, sources, header);
   const volumes = wanted(tree.volumes, request, (selector) => findVolume(tree, selector));
   const targets = volumes.map(({ selector, type, node }): Target => ({ selector, type, place: places.of(node) }));
-  const tag = request.tag ?? `unterbau-${shortHash([...request.sources, ...inside, ...request.volumes])}`;
+  const tag = request.tag ?? `unterbau-${shortHash([...given.sources, ...inside, ...request.volumes])}`;
   const mapped = mappedNames();
   return makePlan(targets, {
     tag,
     work: `${request.runDir}/${tag}`,
     sources: bottom,
+    guests,
     inside,
     repair: request.repair,
     keyFile: (origin) => keyFileNamed(origin, request.keyFiles),
@@ -66,6 +69,19 @@ export async function plan(request: PlanRequest): Promise<Plan> {
     groupActive: (uuid) => mappedUuids().some((known) => known.startsWith(`LVM-${uuid.replaceAll("-", "")}`)),
     hidden: places.hidden(),
   });
+}
+
+async function guestsOf(request: PlanRequest): Promise<PlanGuest[]> {
+  const names = request.sources.filter((s) => s.startsWith("vm:"));
+  if (names.length === 0) return [];
+  // Loaded only here: most sources are files.
+  const { findGuest, guestOf } = await import("./guests.ts");
+  const found: PlanGuest[] = [];
+  for (const source of names) {
+    const { name, uuid, uri } = await findGuest(guestOf(source)!, request);
+    found.push({ name, uuid, uri });
+  }
+  return found;
 }
 
 function refuse({ sources, snapshot }: PlanRequest): void {

@@ -11,6 +11,7 @@ import { plan as makePlan, type PlanRequest } from "./plan.ts";
 import { PlanJournal } from "./plan-store.ts";
 import { takeDown } from "./recover-plan.ts";
 import { program, StepRunner } from "./run-steps.ts";
+import { withDisks } from "./sources.ts";
 
 export interface RunPlanDocument {
   readonly schema: "unterbau/run-plan/1";
@@ -76,6 +77,8 @@ export async function runPlan(request: RunPlanRequest): Promise<RunPlanDocument>
     if (identity.kind === "file" && !served)
       held.use((await openSource(identity, request.repair ? "write" : "read")).file);
   }
+  // What is locked now cannot be started any more; what cannot be locked is looked at as late as possible.
+  if (plan.guests.length > 0) await withDisks(request, request.repair ? "write" : "read");
   const journal = PlanJournal.create(request.runDir, plan);
   const begun = new Set<Step>();
   using runner = new StepRunner(plan, new Map(), (uuid) => keys.of(uuid));

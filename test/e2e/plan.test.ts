@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -15,6 +16,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RecoverDocument } from "../../src/usecases/recover-plan.ts";
 import { type CliOptions, must, run, unterbau } from "../helpers/cli.ts";
 import { makeGuest, PASSPHRASE, sha256File, toLuks1, toQcow2 } from "../helpers/guest.ts";
+import { fileDisk, testGuests, uuidOf } from "../helpers/libvirt.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "unterbau-plan-"));
 const runDir = join(folder, "run");
@@ -119,6 +121,57 @@ describe("plan", () => {
     expect(r.code).toBe(0);
     expect(r.stdout.toString()).not.toContain(PASSPHRASE);
     expect(r.stdout.toString()).toMatch(/cryptsetup open --type luks/);
+  });
+
+  describe("of a guest by its name", () => {
+    const both = () => [
+      fileDisk(join(place("two"), "a.raw"), "raw"),
+      fileDisk(join(place("two"), "b.raw"), "raw", "vdb"),
+    ];
+    const guests = () =>
+      testGuests(folder, [
+        { name: "web 'n' mail", devices: both().join("") },
+        { name: "on", devices: fileDisk(place("os43.qcow2"), "qcow2"), state: "running" },
+        { name: "saved", devices: fileDisk(place("os43.qcow2"), "qcow2"), managedSave: true },
+        { name: "raw", devices: fileDisk(place("os43.qcow2"), "raw") },
+        { name: "net", devices: nbdDisk },
+      ]);
+    const nbdDisk =
+      "<disk type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='nbd' name='x'><host transport='unix' socket='/nowhere'/></source><target dev='vda'/></disk>";
+
+    it("has all its disks, in the formats that libvirt says, and asks libvirt again when it is run", async () => {
+      const uri = guests();
+      const named = await call(["plan", "vm:web 'n' mail", "--connect", uri, "--json"]);
+      expect([named.code, named.stderr]).toEqual([0, ""]);
+      const doc = JSON.parse(named.stdout.toString()) as { steps: { act: object }[]; sources: string[] };
+      expect(ajv.validate("plan", doc), ajv.errorsText()).toBe(true);
+      expect(doc).toMatchObject({ guests: [{ name: "web 'n' mail", uri }] });
+      expect(doc.sources).toEqual([join(place("two"), "a.raw"), join(place("two"), "b.raw")]);
+      const script = (await call(["plan", "vm:web 'n' mail", "--connect", uri])).stdout.toString();
+      const path = place("guest.sh");
+      writeFileSync(path, script);
+      await must("shellcheck", [path]);
+      const guard = script.split("\n").find((line) => line.includes("domstate"))!;
+      const guarded = (line: string) => run("sh", ["-c", `fail() { echo "$*"; exit 8; }\n${line}\necho goes on`]);
+      expect((await guarded(guard)).stdout.toString()).toBe("goes on\n");
+      const running = guard.replace(uuidOf(0), uuidOf(1));
+      expect((await guarded(running)).stdout.toString()).toBe("the guest web 'n' mail is not shut off\n");
+    });
+
+    it.each([
+      ["that runs", "on", [], "the guest on is running"],
+      ["whose memory is saved, for repair", "saved", ["--repair"], "the memory of the guest saved is saved"],
+      ["whose raw disk looks like an image", "raw", [], "there is no file system to plan for"],
+      ["with a disk over NBD", "net", ["--i-know"], "files and block devices"],
+    ] as const)("is refused for one %s", async (_what, name, more, message) => {
+      for (const verb of ["plan", "run-plan"]) {
+        const r = await call([verb, `vm:${name}`, "--connect", guests(), ...more, "--no-prompt"]);
+        expect(r.code).not.toBe(0);
+        expect(r.stdout.toString()).toBe("");
+        expect(r.stderr).toContain(message);
+      }
+      expect(existsSync(runDir) ? readdirSync(runDir) : []).toEqual([]);
+    });
   });
 
   const REFUSED: readonly (readonly [string, () => readonly string[], string])[] = [

@@ -13,6 +13,7 @@ const OPTIONS: PlanOptions = {
   tag: "unterbau-test",
   work: "/run/unterbau/unterbau-test",
   sources: ["/disk"],
+  guests: [],
   inside: [],
   repair: false,
   keyFile: () => null,
