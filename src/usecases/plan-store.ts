@@ -43,6 +43,8 @@ export interface StoredPlan {
   readonly plan: Plan;
   /** Steps that were begun, in their order. They may be done, half done, or taken back. */
   readonly begun: ReadonlyMap<string, Chosen>;
+  /** What it failed by; null: it did not, as far as it came. */
+  readonly failure: string | null;
 }
 
 /** Says what is about to be done before it is done: one line of JSON each, on the disk before the call returns. */
@@ -70,6 +72,11 @@ export class PlanJournal {
 
   begin(step: string, { device, backing }: Chosen): void {
     this.#append({ begin: step, device, backing });
+  }
+
+  /** Why it goes no further; what was begun is being taken back. */
+  failed(reason: string): void {
+    this.#append({ failed: reason });
   }
 
   /** The plan is over and nothing of it is left. */
@@ -118,8 +125,12 @@ function readJournal(path: string): StoredPlan | null {
     const [head, ...rest] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     if (head?.schema !== SCHEMA) return null;
     const begun = new Map<string, Chosen>();
-    for (const { begin, device, backing } of rest) begun.set(String(begin), { device, backing } as Chosen);
-    return { path, owner: head.owner as Owner, plan: head.plan as Plan, begun };
+    let failure: string | null = null;
+    for (const { begin, device, backing, failed } of rest) {
+      if (failed !== undefined) failure = String(failed);
+      else begun.set(String(begin), { device, backing } as Chosen);
+    }
+    return { path, owner: head.owner as Owner, plan: head.plan as Plan, begun, failure };
   } catch {
     return null;
   }

@@ -10,6 +10,8 @@ export interface RecoveredPlan {
   readonly sources: readonly string[];
   /** running: its process is alive, nothing was touched. left: something of it is still there. */
   readonly outcome: "recovered" | "running" | "left";
+  /** What the plan had failed by before; null: it was cut off. */
+  readonly failure: string | null;
   /** Steps that were taken back now. */
   readonly undone: readonly string[];
   /** Steps that are still there, the one that is in the way first, with the reason. */
@@ -32,8 +34,8 @@ export async function recoverPlans(folder: string): Promise<RecoverDocument> {
 }
 
 async function recoverPlan(stored: StoredPlan): Promise<RecoveredPlan> {
-  const { plan, owner, begun, path } = stored;
-  const result = { plan: plan.tag, sources: plan.sources };
+  const { plan, owner, begun, path, failure } = stored;
+  const result = { plan: plan.tag, sources: plan.sources, failure };
   if (isAlive(owner)) return { ...result, outcome: "running", undone: [], left: [] };
   using runner = new StepRunner(plan, begun, () => []);
   const strangers = await runner.strangers();

@@ -34,6 +34,8 @@ export interface RunPlanRequest extends Omit<PlanRequest, "tag"> {
   readonly output: "stdout" | "stderr";
 }
 
+const MODPROBE_MS = 60_000;
+
 /** Remembers what was given for which header: the kernel needs it a second time. The provider wipes it. */
 class KeptKeys implements KeyProvider {
   readonly #keys: KeyProvider;
@@ -88,10 +90,14 @@ export async function runPlan(request: RunPlanRequest): Promise<RunPlanDocument>
     for (const step of plan.steps) {
       request.signal?.throwIfAborted();
       request.progress(step.title);
-      await runner.act(step, (chosen) => {
-        journal.begin(step.id, chosen);
-        begun.add(step);
-      });
+      await runner.act(
+        step,
+        (chosen) => {
+          journal.begin(step.id, chosen);
+          begun.add(step);
+        },
+        request.signal,
+      );
     }
     for (const { selector, type, argv, unattended } of plan.checks) {
       request.signal?.throwIfAborted();
@@ -104,6 +110,7 @@ export async function runPlan(request: RunPlanRequest): Promise<RunPlanDocument>
     }
   } catch (error) {
     failure = error;
+    journal.failed(describeError(error));
   }
   const { left } = await takeDown(
     runner,
@@ -136,7 +143,7 @@ async function needs(plan: Plan): Promise<void> {
   for (const name of wanted) {
     if (existsSync(`/sys/module/${name}`)) continue;
     const arguments_ = name === "nbd" ? ["max_part=0"] : [];
-    await modules.run(["modprobe", name, ...arguments_], {});
+    await modules.run(["modprobe", name, ...arguments_], { limitMs: MODPROBE_MS });
     if (existsSync(`/sys/module/${name}`)) continue;
     throw new StorageError(
       "unsupported",

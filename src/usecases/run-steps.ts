@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { StorageError } from "../core/errors.ts";
@@ -17,6 +17,7 @@ import { ended, markedProcesses } from "../host/marked-processes.ts";
 import { type Action, type Argument, argumentText, type Plan, type Probe, type Step } from "../plan/model.ts";
 import { isVolumeOf } from "../plan/names.ts";
 import { findProgram } from "../tools/find.ts";
+import { type LimitedOptions, type LimitedResult, runLimited } from "../tools/limited.ts";
 import type { Chosen } from "./plan-store.ts";
 
 /** All processes of a plan have it in their environment, so that a later one finds them. */
@@ -28,10 +29,16 @@ const ATTEMPTS = 5;
 /** Gives the passphrase of the LUKS header with this UUID, for reading once. */
 export type PassphraseSource = (uuid: string) => readonly Uint8Array[];
 
-export interface CommandResult {
-  readonly code: number | null;
-  readonly errors: string;
-}
+const MINUTE_MS = 60_000;
+/** What most commands take a moment for. */
+const USUAL_LIMIT_MS = 5 * MINUTE_MS;
+/** LVM may have thin_check read all of a pool's metadata, and a mount may replay a journal. Checkers have no limit; Ctrl-C ends them. */
+const LIMITS_MS: { readonly [program: string]: number } = { vgchange: 60 * MINUTE_MS, mount: 60 * MINUTE_MS };
+
+/** How long a step's command may take, in milliseconds. */
+export type StepLimit = (program: string) => number;
+
+const usualLimit: StepLimit = (name) => LIMITS_MS[name] ?? USUAL_LIMIT_MS;
 
 /** Does single steps of a plan, sees whether they are done, takes them back. */
 export class StepRunner implements Disposable {
@@ -39,11 +46,18 @@ export class StepRunner implements Disposable {
   readonly #devices = new Map<string, string>();
   readonly #backings = new Map<string, string>();
   readonly #passphrases: PassphraseSource;
+  readonly #limit: StepLimit;
   #events: BlockEvents | null = null;
 
-  constructor(plan: Plan, begun: ReadonlyMap<string, Chosen>, passphrases: PassphraseSource) {
+  constructor(
+    plan: Plan,
+    begun: ReadonlyMap<string, Chosen>,
+    passphrases: PassphraseSource,
+    limit: StepLimit = usualLimit,
+  ) {
     this.#plan = plan;
     this.#passphrases = passphrases;
+    this.#limit = limit;
     for (const [id, chosen] of begun) this.#remember(id, chosen);
   }
 
@@ -88,18 +102,19 @@ export class StepRunner implements Disposable {
   }
 
   /**
-   * Does the step. `begin` is called with what it chose before anything is done. Throws what went wrong; the step may be half done then.
+   * Does the step. `begin` is called with what it chose before anything is done. Throws what went wrong, also a command that took too long
+   * or was ended by `signal`; the step may be half done then.
    */
-  async act(step: Step, begin: (chosen: Chosen) => void): Promise<void> {
+  async act(step: Step, begin: (chosen: Chosen) => void, signal?: AbortSignal): Promise<void> {
     if (step.probe.kind === "module") {
-      if (!this.isDone(step)) for (const action of step.act) await this.#do(action, step);
+      if (!this.isDone(step)) for (const action of step.act) await this.#do(action, step, signal);
     } else {
-      await this.#actChosen(step, begin);
+      await this.#actChosen(step, begin, signal);
     }
     if (!this.isDone(step)) throw new StorageError("io", `this had no effect: ${step.title}`, { layer: "plan" });
   }
 
-  async #actChosen(step: Step, begin: (chosen: Chosen) => void): Promise<void> {
+  async #actChosen(step: Step, begin: (chosen: Chosen) => void, signal: AbortSignal | undefined): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const chosen = await this.#choose(step);
       this.#remember(step.id, chosen);
@@ -107,7 +122,7 @@ export class StepRunner implements Disposable {
       if (step.unless !== null && this.#holds(step.unless, step)) throw inTheWay(step.unless);
       begin(chosen);
       try {
-        for (const action of step.act) await this.#do(action, step);
+        for (const action of step.act) await this.#do(action, step, signal);
         return;
       } catch (error) {
         const lost = chosen.device !== null && !this.isDone(step) && isTaken(chosen.device);
@@ -210,7 +225,7 @@ export class StepRunner implements Disposable {
     }
   }
 
-  async #do(action: Action, step: Step): Promise<void> {
+  async #do(action: Action, step: Step, signal?: AbortSignal): Promise<void> {
     if (action.kind === "write") writeFileSync(action.path, action.text, { mode: 0o644 });
     else if (action.kind === "remove") rmSync(action.path, { force: true });
     else if (action.background)
@@ -218,17 +233,18 @@ export class StepRunner implements Disposable {
         action.argv.map((a) => this.text(a)),
         step,
       );
-    else await this.#command(action);
+    else await this.#command(action, signal);
   }
 
-  async #command(action: Action & { readonly kind: "run" }): Promise<void> {
+  async #command(action: Action & { readonly kind: "run" }, signal: AbortSignal | undefined): Promise<void> {
     const argv = action.argv.map((a) => this.text(a));
     const { key } = action;
-    if (!key) return void (await this.#output(argv));
-    if (key.file !== null) return void (await this.#output(withKeyFile(argv, key.file)));
-    const tried: CommandResult[] = [];
+    if (!key) return void (await this.#output(argv, signal));
+    if (key.file !== null) return void (await this.#output(withKeyFile(argv, key.file), signal));
+    const tried: LimitedResult[] = [];
     for (const secret of this.#passphrases(key.uuid)) {
-      const result = await this.run(withKeyFile(argv, "-"), { input: secret });
+      const limitMs = this.#limit(argv[0]!);
+      const result = await this.run(withKeyFile(argv, "-"), { input: secret, signal, limitMs });
       if (result.code === 0) return;
       tried.push(result);
     }
@@ -236,8 +252,9 @@ export class StepRunner implements Disposable {
     throw new StorageError("key", `cryptsetup cannot open ${key.uuid}: ${errors}`, { layer: "plan" });
   }
 
-  async #output(argv: readonly string[]): Promise<string> {
-    const result = await this.run(argv, {});
+  async #output(argv: readonly string[], signal?: AbortSignal): Promise<string> {
+    const result = await this.run(argv, { signal, limitMs: this.#limit(argv[0]!) });
+    signal?.throwIfAborted();
     if (result.code === 0) return result.output;
     const errors = result.errors.trim().split("\n").join("; ");
     throw new StorageError("io", `${argv[0]} ended with ${result.code ?? "a signal"}: ${errors}`, { layer: "plan" });
@@ -266,36 +283,9 @@ export class StepRunner implements Disposable {
     );
   }
 
-  /** Runs a command to its end, with the plan's environment. `inherit`: it has our terminal. */
-  run(
-    argv: readonly string[],
-    options: {
-      readonly input?: Uint8Array;
-      readonly inherit?: "stdout" | "stderr";
-      readonly signal?: AbortSignal | undefined;
-    },
-  ): Promise<CommandResult & { readonly output: string }> {
-    const { input, inherit, signal } = options;
-    const child: ChildProcess = spawn(program(argv[0]!), argv.slice(1), {
-      env: this.#env(),
-      stdio: inherit ? ["inherit", inherit === "stdout" ? 1 : 2, 2] : ["pipe", "pipe", "pipe"],
-    });
-    const stop = () => child.kill("SIGTERM");
-    signal?.addEventListener("abort", stop, { once: true });
-    const output: Buffer[] = [];
-    const errors: Buffer[] = [];
-    child.stdout?.on("data", (chunk: Buffer) => output.push(chunk));
-    child.stderr?.on("data", (chunk: Buffer) => errors.push(chunk));
-    // It may end without having read.
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(input ?? "");
-    return new Promise((done, fail) => {
-      child.on("error", fail);
-      child.on("close", (code) => {
-        signal?.removeEventListener("abort", stop);
-        done({ code, output: Buffer.concat(output).toString(), errors: Buffer.concat(errors).toString() });
-      });
-    });
+  /** Runs a command to its end, with the plan's environment. */
+  run(argv: readonly string[], options: LimitedOptions): Promise<LimitedResult> {
+    return runLimited(program(argv[0]!), argv.slice(1), this.#env(), options);
   }
 
   #env(): NodeJS.ProcessEnv {

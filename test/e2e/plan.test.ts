@@ -247,6 +247,14 @@ describe("recover", () => {
     expect((await recover()).doc.plans).toEqual([]);
   });
 
+  it("says what the plan had failed by", async () => {
+    journal(dead, '{"failed":"vgchange took longer than 3600 s: it was ended"}\n');
+    const text = (await call(["recover"])).stdout.toString();
+    expect(text).toContain("it had failed: vgchange took longer than 3600 s: it was ended");
+    journal(dead, '{"failed":"x"}\n');
+    expect((await recover()).doc.plans).toMatchObject([{ outcome: "recovered", failure: "x" }]);
+  });
+
   it("names what it could not, keeps the journal, and does it later", async () => {
     journal(dead);
     writeFileSync(join(plan.work, "in the way"), "");

@@ -21,11 +21,12 @@ export async function run(_sources: readonly string[], flags: PlainFlags): Promi
     await emitJson(doc);
   } else {
     if (doc.plans.length === 0) await emit("No plan has left anything.\n");
-    for (const { plan, outcome, undone, left } of doc.plans) {
+    for (const { plan, outcome, failure, undone, left } of doc.plans) {
       const text = { recovered: "all of it is taken down", running: "it is running", left: "something is left" }[
         outcome
       ];
       await emit(`${plan}: ${text}\n`);
+      if (failure !== null) await emit(`  it had failed: ${printable(failure)}\n`);
       for (const step of undone) await emit(`  taken down: ${printable(step)}\n`);
       for (const { step, reason } of left)
         await emit(`  left: ${printable(`${step === "" ? "" : `${step}: `}${reason}`)}\n`);
