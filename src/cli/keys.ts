@@ -95,7 +95,7 @@ export class Keys implements KeyProvider, Disposable {
 }
 
 /** All bytes of a key file, as cryptsetup takes them: a trailing newline belongs to the key. */
-function readKey(from: string | number, name: string): Uint8Array {
+export function readKey(from: string | number, name: string): Uint8Array {
   let buffer = Buffer.alloc(4096);
   let length = 0;
   try {

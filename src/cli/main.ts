@@ -1,11 +1,11 @@
 import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import { addLifeVerbs } from "./life-verbs.ts";
+import { withNewLuks } from "./luks-options.ts";
 import {
   type CheckFlags,
   type ConvertFlags,
   type CopyFlags,
-  collect,
   type ExecFlags,
   type ExportFlags,
   type FilesFlags,
@@ -191,8 +191,8 @@ withVolume(withSources(program.command("export")), false)
   )
   .action(verb<ExportFlags>(() => import("./verbs/export.ts")));
 
-withSources(program.command("convert"))
-  .description("copy a disk or a volume into a new image, a block device or an existing LUKS container")
+withNewLuks(withSources(program.command("convert")))
+  .description("copy a disk or a volume into a new image, a block device, or a new or existing LUKS container")
   .usage("<source...> <target> [options]")
   .option("--volume <selector>", "copy this volume; default: the whole disk as the guest sees it")
   .addOption(
@@ -202,13 +202,18 @@ withSources(program.command("convert"))
       "luks",
     ]),
   )
-  .option("--target-key-file <file>", "key of the LUKS container that is written into (repeatable)", collect)
+  .addOption(
+    new Option("--to-luks", "the target becomes a new file with a new LUKS container in it").conflicts([
+      "to",
+      "overwrite",
+    ]),
+  )
   .option("--overwrite", "what an existing device or container holds may be lost")
   .option("--verify", "read all of it back and compare")
   .option("--json", "one JSON document")
   .addHelpText(
     "after",
-    "\nThe same command again continues a copy that was interrupted.\n\nExamples:\n  unterbau convert os43.qcow2 os43.raw --verify\n  unterbau convert os43.qcow2 /dev/vg/os43-crypt --to luks --target-key-file os43.key",
+    "\nThe same command again continues a copy that was interrupted.\n\nExamples:\n  unterbau convert os43.qcow2 os43.raw --verify\n  unterbau convert os43.qcow2 /dev/vg/os43-crypt --to luks --target-key-file os43.key\n  unterbau convert os43.qcow2 os43.luks --to-luks --target-key-file os43.key --verify",
   )
   .action(verb<ConvertFlags>(() => import("./verbs/convert.ts")));
 

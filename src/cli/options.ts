@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { StorageError } from "../core/errors.ts";
 import { IMAGE_FORMATS, type ImageFormat } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
+import type { NewLuksFlags } from "./luks-options.ts";
 
 /** Options of every verb that opens sources. */
 export interface SourceFlags {
@@ -93,10 +94,10 @@ export interface RunsFlags extends PlainFlags {
   readonly yes?: boolean;
 }
 
-export interface ConvertFlags extends SourceFlags {
+export interface ConvertFlags extends SourceFlags, NewLuksFlags {
   readonly volume?: string;
   readonly to?: "raw" | "qcow2" | "luks";
-  readonly targetKeyFile?: readonly string[];
+  readonly toLuks?: boolean;
   readonly overwrite?: boolean;
   readonly verify?: boolean;
 }

@@ -36,6 +36,27 @@ export async function askYes(question: string): Promise<boolean | null> {
   }
 }
 
+/** Whether there is a controlling terminal. */
+export function hasTerminal(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r+"));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes a secret on the controlling terminal, on a line of its own, and nowhere else: neither stdout nor stderr may keep it. */
+export function showOnTerminal(before: string, secret: Uint8Array): void {
+  const fd = openSync("/dev/tty", "r+");
+  try {
+    for (const part of [Buffer.from(before), secret, Buffer.from("\n\n")])
+      for (let at = 0; at < part.length; ) at += writeSync(fd, part, at);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /**
  * Asks on the controlling terminal without echo, as bytes: a string could not be wiped. Null when there is no terminal.
  * Throws `cancelled` on Ctrl-C. stdin and stdout are not touched, so they may be pipes.

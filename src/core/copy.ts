@@ -76,8 +76,10 @@ export async function copyDevice(
         done += length;
       } else {
         await writing;
-        await zeros(done, end - done);
-        done = end;
+        // Where zeros are written they take as long as data, and are counted like it.
+        const stop = blank ? end : Math.min(alignDown(done, CHUNK) + CHUNK, end);
+        await zeros(done, stop - done);
+        done = stop;
       }
       onProgress?.({ done, total, written });
       if (onCheckpoint && done - saved >= every) {

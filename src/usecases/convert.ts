@@ -8,8 +8,10 @@ import type { KeyProvider } from "../core/layer.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { Stack } from "../stack/resolver.ts";
 import type { TreeNode } from "../stack/tree.ts";
-import { openTarget, type Target, type TargetFormat } from "./convert-target.ts";
-import type { ConvertDocument } from "./documents.ts";
+import type { Target, TargetFormat, TargetOptions } from "./convert-parts.ts";
+import { openTarget } from "./convert-target.ts";
+import type { ConvertDocument, NewLuksDocument } from "./documents.ts";
+import type { NewLuks } from "./luks-format.ts";
 import { openForInspection, readableVolume, type SourceOptions, withDisks } from "./sources.ts";
 
 export interface ConvertOptions extends SourceOptions {
@@ -18,6 +20,8 @@ export interface ConvertOptions extends SourceOptions {
   readonly target: string;
   /** Default: qcow2 for names that end so, else raw. */
   readonly to?: TargetFormat | undefined;
+  /** The target is a new file with a new LUKS container, and the copy is its content. */
+  readonly newLuks?: NewLuks | undefined;
   /** Keys of an existing LUKS container that is written into. */
   readonly targetKeys: KeyProvider;
   readonly overwrite: boolean;
@@ -38,8 +42,8 @@ const COMPARE = 4 * 1024 * 1024;
  */
 export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
   const options = await withDisks(given, "read");
-  const { target: path, signal, onProgress } = options;
-  const format = options.to ?? (/\.qcow2$/i.test(path) ? "qcow2" : "raw");
+  const { target: path, signal, onProgress, newLuks } = options;
+  const format = newLuks ? "luks" : (options.to ?? (/\.qcow2$/i.test(path) ? "qcow2" : "raw"));
   refuseItself(options);
   const began = performance.now();
   await using opened = await openForInspection({ ...options, streaming: true });
@@ -50,8 +54,13 @@ export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
     size: source.size,
     source: fingerprint(options, opened.named),
     overwrite: options.overwrite,
+    keys: options.targetKeys,
+    limits: options.limits,
+    signal,
   };
-  const target = await openTarget({ ...tellOf, keys: options.targetKeys, limits: options.limits });
+  const target = newLuks
+    ? await newContainer(tellOf, newLuks)
+    : Object.assign(await openTarget(tellOf), { made: undefined });
   let progress: CopyProgress;
   let from: number;
   try {
@@ -83,6 +92,7 @@ export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
     writtenBytes: progress.written,
     continuedAt: from,
     verified: options.verify,
+    ...(target.made ? { luks: target.made } : {}),
     seconds: Math.round(performance.now() - began) / 1000,
   };
 }
@@ -126,6 +136,12 @@ function wholeDisk(root: TreeNode): BlockDevice | null {
   // An image that lies in LUKS, which the user has said.
   const image = below.kind === "luks1" || below.kind === "luks2" ? below.children[0] : below;
   return image?.content ?? null;
+}
+
+/** Loaded only here: most copies make none. */
+async function newContainer(options: TargetOptions, luks: NewLuks): Promise<Target & { made: NewLuksDocument }> {
+  const { openNewLuks } = await import("./new-luks-target.ts");
+  return openNewLuks({ ...options, source: { copied: options.source, luks: { ...luks.parameters } } }, luks);
 }
 
 /** Tells one state of the sources from another; a source over the network has none. */

@@ -34,7 +34,7 @@ const PROGRAMS: readonly (readonly [name: string, without: string, required: boo
   ["fuse2fs", "mount: files are read with ls, cat and cp only", false],
   ["fusermount3", "mount: files are read with ls, cat and cp only", false],
   ["virsh", "list, vm:GUEST: guests are not found by name", false],
-  ["cryptsetup", "run-plan: no LUKS is opened by the kernel", false],
+  ["cryptsetup", "convert --to-luks: no LUKS container is made; run-plan: none is opened by the kernel", false],
   ["qemu-nbd", "run-plan: images other than raw ones are not opened by the kernel", false],
   ["losetup", "run-plan: files and partitions are not opened by the kernel", false],
   ["vgchange", "run-plan: volume groups are not opened by the kernel", false],

@@ -88,7 +88,28 @@ export interface ConvertDocument {
   readonly continuedAt: number;
   /** All of it was read back and compared. */
   readonly verified: boolean;
+  /** The container that was made (`--to-luks`); absent where none was. */
+  readonly luks?: NewLuksDocument | undefined;
   readonly seconds: number;
+}
+
+/** A LUKS container as it was made. */
+export interface NewLuksDocument {
+  readonly version: 1 | 2;
+  readonly uuid: string;
+  /** As dm-crypt spells it. */
+  readonly cipher: string;
+  readonly keyBits: number;
+  readonly hash: string;
+  readonly pbkdf: string;
+  /** Of the first keyslot: rounds of PBKDF2, passes of Argon2. */
+  readonly iterations: number | null;
+  /** Argon2 only. */
+  readonly memoryKiB: number | null;
+  readonly sectorSize: number;
+  /** Bytes from the container's start to its payload. */
+  readonly dataOffset: number;
+  readonly keyslots: number;
 }
 
 /** A guest that was to be shut down for a check (`--shutdown`). */
