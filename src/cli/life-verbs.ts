@@ -16,6 +16,7 @@ export interface LockFlags extends PlainFlags {
   readonly connect?: string;
   readonly timeout: number;
   readonly forceOff?: boolean;
+  readonly guestOnly?: boolean;
 }
 
 type Verb = <F extends PlainFlags>(
@@ -40,9 +41,12 @@ export function addLifeVerbs(program: Command, verb: Verb): void {
       verb<UnlockFlags>(() => import("./verbs/unlock.ts"))([guest], flags),
     );
 
+  addBoot(program, verb);
+
   onGuest(program.command("lock"))
     .description("shut a guest down, then unmount and close what it lies on (as root)")
     .option("--dry-run", "print the commands, do nothing")
+    .option("--guest-only", "shut it down, and leave everything open")
     .option("--timeout <seconds>", "how long the guest may take to shut down", parseCount, 300)
     .option("--force-off", "cut its power when it has not shut down by then")
     .option("--json", "one JSON document")
@@ -51,6 +55,52 @@ export function addLifeVerbs(program: Command, verb: Verb): void {
       "\nWhat another running guest needs stays open. Exit codes: 0 all is closed · 1 something is not · 2 usage\n\nExample:\n  unterbau lock vm:mail",
     )
     .action((guest: string, flags: LockFlags) => verb<LockFlags>(() => import("./verbs/lock.ts"))([guest], flags));
+}
+
+export interface BootFlags extends PlainFlags {
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+  readonly connect?: string;
+  readonly root: string;
+  readonly keyFile?: string;
+  readonly tpm2?: boolean;
+  readonly netdev?: boolean;
+  readonly discard?: boolean;
+}
+
+function addBoot(program: Command, verb: Verb): void {
+  const boot = program
+    .command("boot")
+    .description("have a guest started at the host's boot, when its volumes are unlocked")
+    .addHelpText(
+      "after",
+      "\nExample:\n  unterbau boot status vm:mail\n  unterbau boot enable vm:mail --dry-run\n  unterbau boot disable vm:mail",
+    );
+  const action = (name: "enable" | "disable" | "status", description: string) => {
+    const command = onGuest(boot.command(name))
+      .description(description)
+      .option("--root <dir>", "the host's tables and units are in this tree", "/")
+      .option("--json", "one JSON document")
+      .addHelpText("after", `\nExample:\n  unterbau boot ${name} vm:mail`)
+      .action((guest: string, flags: BootFlags) =>
+        verb<BootFlags>(() => import("./verbs/boot.ts"))([name, guest], flags),
+      );
+    return name === "status"
+      ? command
+      : command
+          .option("--dry-run", "show what would be changed, change nothing")
+          .option("-y, --yes", "do not ask before tables of the host are edited");
+  };
+  action(
+    "enable",
+    "write a unit for the guest, and what /etc/crypttab lacks; libvirt's own autostart is turned off (as root)",
+  )
+    .option("--key-file <file>", "new lines of crypttab: this key file opens them, without a passphrase")
+    .option("--tpm2", "new lines of crypttab: the TPM opens them (systemd-cryptenroll)")
+    .option("--netdev", "new lines of crypttab: they need the network (Tang, iSCSI)")
+    .option("--discard", "new lines of crypttab: TRIM reaches the disk");
+  action("disable", "take back exactly what enable wrote (as root)");
+  action("status", "what will happen at the next boot, and what will not");
 }
 
 function onGuest(command: Command): Command {

@@ -318,7 +318,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   const split = argv[0] === "exec" ? argv.indexOf("--") : -1;
   if (split >= 0) toolCommand.push(...argv.slice(split + 1));
   const own = split >= 0 ? argv.slice(0, split) : argv;
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+  for (const command of all(program)) command.exitOverride();
   try {
     await program.parseAsync([...own], { from: "user" });
   } catch (error) {

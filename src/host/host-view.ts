@@ -20,12 +20,13 @@ export interface HostView {
   real(path: string): string;
 }
 
-export function thisHost(): HostView {
+/** `root`: where the tables are, for another tree than `/`. */
+export function thisHost(root = "/"): HostView {
   return {
-    crypttab: parseCrypttab(readTable("/etc/crypttab")),
-    declared: declaredMounts(),
+    crypttab: parseCrypttab(readTable(join(root, "etc/crypttab"))),
+    declared: declaredMounts(root),
     mounted: parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8")),
-    groups: knownGroups(),
+    groups: knownGroups(join(root, "etc/lvm/backup")),
     device: (path) => (existsSync(path) ? restsOn(path) : null),
     mappedUuid,
     real: realPrefix,

@@ -6,7 +6,7 @@ import { readTable } from "./crypttab.ts";
  * Volume groups of this host with the devices that their physical volumes were on: LVM notes both at every change (lvm.conf(5), backup).
  * The only thing that tells which encrypted volume a group lies in while it is closed. Needs root.
  */
-export function knownGroups(folder = "/etc/lvm/backup"): Map<string, readonly string[]> {
+export function knownGroups(folder: string): Map<string, readonly string[]> {
   const groups = new Map<string, readonly string[]>();
   let names: string[] = [];
   try {

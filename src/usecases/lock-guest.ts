@@ -9,7 +9,10 @@ import type { LifeDocument, LifeStepDocument } from "./life-documents.ts";
 import { close, closeCommands, commandText } from "./need-steps.ts";
 import { type LifeOptions, nameOf, refuseUnlessRoot } from "./unlock-guest.ts";
 
-export interface LockOptions extends LifeOptions, Pick<ShutdownOptions, "timeoutMs" | "forceOff"> {}
+export interface LockOptions extends LifeOptions, Pick<ShutdownOptions, "timeoutMs" | "forceOff"> {
+  /** Shut it down, and leave everything open. */
+  readonly guestOnly: boolean;
+}
 
 /**
  * Shuts a guest down, then unmounts, deactivates and closes what of its storage lies on encrypted volumes, in reverse order. What another
@@ -20,7 +23,7 @@ export async function lockGuest(options: LockOptions): Promise<LifeDocument> {
   const guest = await findGuest(options.guest, options);
   const view = thisHost();
   const needs = needsOf(await pathsToStart(guest, options), view);
-  const open = needs.steps.filter((s) => s.done && s.onCrypt).reverse();
+  const open = options.guestOnly ? [] : needs.steps.filter((s) => s.done && s.onCrypt).reverse();
   const keepers = await keepersOf(guest, options);
   const system = systemMappings(view);
   const toClose = open.filter((s) => reasonToKeep(s, keepers, system) === null);

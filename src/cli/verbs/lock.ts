@@ -9,6 +9,7 @@ export async function run([guest = ""]: readonly string[], flags: LockFlags, ses
     guest,
     connect: flags.connect,
     dryRun: flags.dryRun ?? false,
+    guestOnly: flags.guestOnly ?? false,
     timeoutMs: flags.timeout * 1000,
     forceOff: flags.forceOff ?? false,
     signal: session.signal,
