@@ -137,6 +137,13 @@ withVolume(withSources(program.command("check")), true)
   )
   .option("--quiesce", "with --live: have its agent freeze its file systems for that instant")
   .option("--scratch <dir>", "with --live: where what it overwrites goes, in memory or encrypted; default: memory")
+  .addOption(
+    new Option(
+      "--via <way>",
+      "with --live: libvirt's backup, or snapshots of the host's raw logical volumes (as root); default: what can be done",
+    ).choices(["backup", "lvm-snapshot"]),
+  )
+  .option("--snapshot-size <n>", "with --via lvm-snapshot: room for what it overwrites; default: a tenth", parseBytes)
   .option("--shutdown", "shut vm:GUEST down (ACPI) and start it again when all is clean or repaired")
   .option("--timeout <seconds>", "with --shutdown: how long the guest may take", parseCount, 300)
   .option("--force-off", "with --shutdown: cut its power when it has not shut down by then")
@@ -163,7 +170,11 @@ program
   .addOption(
     new Option("--accept <run>", "keep what this run changed for good: its undo logs are deleted").conflicts("prune"),
   )
-  .option("--prune <days>", "remove the runs that ended more than so many days ago, with their undo logs", parseCount)
+  .option(
+    "--prune <days>",
+    "remove runs (with their undo logs) and last verdicts of disks that are older than so many days",
+    parseCount,
+  )
   .option("-y, --yes", "do not ask before an undo becomes impossible")
   .option("--json", "one JSON document")
   .option("--debug", "show stack traces")

@@ -35,6 +35,8 @@ export interface CheckFlags extends SourceFlags {
   readonly live?: boolean;
   readonly quiesce?: boolean;
   readonly scratch?: string;
+  readonly via?: "backup" | "lvm-snapshot";
+  readonly snapshotSize?: number;
 }
 
 export interface ExecFlags extends SourceFlags {

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stateDir, stateDirs } from "./run-store.ts";
 import type { SourceIdentity } from "./source-identity.ts";
@@ -23,6 +23,7 @@ export interface CheckRecord {
 }
 
 const SCHEMA = "unterbau/checked/1";
+const ENDING = ".json";
 const MAX_BYTES = 64 * 1024;
 
 /** Block devices are known by what stays the same after a reboot, files by their path: a file that is replaced takes the name over. */
@@ -31,7 +32,7 @@ function fileFor(state: string, identity: SourceIdentity): string {
     .update(identity.stableId ?? identity.realpath)
     .digest("hex")
     .slice(0, 32);
-  return join(state, "checks", `${key}.json`);
+  return join(state, "checks", `${key}${ENDING}`);
 }
 
 /** Remembers a check in place of the one before. Throws when the state folder cannot be written to. */
@@ -63,6 +64,45 @@ export function lastCheck(identity: SourceIdentity, states: readonly string[] = 
     }
   });
   return found.sort((a, b) => (a.checked < b.checked ? 1 : -1))[0] ?? null;
+}
+
+/** Removes what was remembered of checks that ended before `before`, in all of these folders; how many. Throws nothing. */
+export function pruneChecks(before: Date, states: readonly string[] = stateDirs()): number {
+  let removed = 0;
+  for (const state of states) {
+    const folder = join(state, "checks");
+    for (const name of attempt(() => readdirSync(folder)) ?? []) {
+      const path = join(folder, name);
+      const ended = attempt(() => endOf(path, name));
+      if (ended === null || !(ended <= before.getTime())) continue;
+      const gone = attempt(() => {
+        rmSync(path);
+        return true;
+      });
+      if (gone && name.endsWith(ENDING)) removed++;
+    }
+  }
+  return removed;
+}
+
+/** When the check ended; of what is no record (a half one, of a command that was killed), when it was written. */
+function endOf(path: string, name: string): number {
+  const stat = statSync(path);
+  if (name.endsWith(ENDING) && stat.size <= MAX_BYTES) {
+    const value = attempt(() => JSON.parse(readFileSync(path, "utf8")) as Partial<CheckRecord> | null);
+    const checked = Date.parse(value?.checked ?? "");
+    if (!Number.isNaN(checked)) return checked;
+  }
+  return stat.mtimeMs;
+}
+
+/** Null: it failed. */
+function attempt<T>(act: () => T): T | null {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
 }
 
 /** After an undo: what was found then is no longer what is there. */

@@ -7,7 +7,7 @@ import { notChecked } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
 import { pathOf } from "./guest-sources.ts";
 import { findGuest, type Guest, guestOf } from "./guests.ts";
-import { type LiveOptions, openLiveView, recoverLiveViews } from "./live-view.ts";
+import { BACKUPS, type LiveOptions, type LiveView, openLiveView, recoverLiveViews } from "./live-view.ts";
 import { rememberCheck } from "./remember-check.ts";
 
 /** e2fsck(8), "EXIT CODE": errors corrected, and nothing else. */
@@ -16,7 +16,12 @@ const E2FSCK_CORRECTED = 1;
 export interface LiveCheckOptions extends CheckOptions {
   readonly quiesce: boolean;
   readonly scratch?: string | undefined;
+  /** Undefined: libvirt's backup, and where there is none, snapshots. */
+  readonly via?: LiveWay | undefined;
+  readonly snapshotSize?: number | undefined;
 }
+
+export type LiveWay = "backup" | "lvm-snapshot";
 
 /** Checks a running guest's disks as they were in one instant. Nothing is repaired: the guest goes on with what it has. */
 export async function checkLive(options: LiveCheckOptions): Promise<CheckDocument> {
@@ -29,11 +34,13 @@ export async function checkLive(options: LiveCheckOptions): Promise<CheckDocumen
       hint: "leave --live out",
     });
   }
-  const { quiesce, scratch, signal, note } = options;
-  const how: LiveOptions = { quiesce, scratch, signal, note };
+  const { quiesce, note } = options;
   let document: CheckDocument;
+  let via: LiveWay;
   {
-    await using view = await openLiveView(guest, how);
+    const opened = await openView(guest, options);
+    await using view = opened.view;
+    via = opened.via;
     const revise = async (volume: Volume, found: CheckedVolumeDocument) => {
       const broken = await view.broken();
       return broken === null ? judge(volume, found, quiesce) : invalid(found, broken);
@@ -44,7 +51,7 @@ export async function checkLive(options: LiveCheckOptions): Promise<CheckDocumen
       return broken === null ? null : invalid(notChecked(volume, broken).document, broken);
     };
     try {
-      document = await check({ ...options, sources: view.sources, revise, failed });
+      document = await check({ ...options, sources: view.sources, remember: false, revise, failed });
     } catch (error) {
       const broken = await view.broken();
       if (broken === null || (error instanceof StorageError && error.code === "cancelled")) throw error;
@@ -54,11 +61,35 @@ export async function checkLive(options: LiveCheckOptions): Promise<CheckDocumen
   const whole: CheckDocument = {
     ...document,
     mode: "live",
-    live: { guest: guest.name, uuid: guest.uuid, quiesced: quiesce },
+    live: { guest: guest.name, uuid: guest.uuid, quiesced: quiesce, via },
     exitCode: exitCodeOf(document.volumes),
   };
   rememberCheck(await filesOf(guest, options), whole, options.volumes.length === 0, note);
   return whole;
+}
+
+async function openView(guest: Guest, options: LiveCheckOptions): Promise<{ view: LiveView; via: LiveWay }> {
+  const { quiesce, scratch, signal, note, via, snapshotSize } = options;
+  const how: LiveOptions = { quiesce, scratch, signal, note };
+  const bySnapshot = async () => {
+    // Loaded only here: few guests need it.
+    const { openSnapshotView } = await import("./live-snapshot.ts");
+    return { view: await openSnapshotView(guest, { ...how, snapshotSize }), via: "lvm-snapshot" } as const;
+  };
+  if (via === "lvm-snapshot") return bySnapshot();
+  try {
+    return { view: await openLiveView(guest, how), via: "backup" };
+  } catch (error) {
+    const other = via === undefined && error instanceof StorageError && error.feature === BACKUPS;
+    if (!other) throw error;
+    try {
+      return await bySnapshot();
+    } catch (second) {
+      // What the user asked for is what is told of.
+      if (second instanceof StorageError && second.code === "unsupported") throw error;
+      throw second;
+    }
+  }
 }
 
 function refuseOthers(options: LiveCheckOptions): string {

@@ -20,6 +20,8 @@ export interface CheckOptions extends SourceOptions {
   readonly timeoutMs: number;
   readonly env?: NodeJS.ProcessEnv | undefined;
   readonly on?: CheckEvents | undefined;
+  /** False: what is checked will be gone, and its verdict is kept by the caller. */
+  readonly remember?: boolean | undefined;
   /** What is said of a volume whose check threw; null: it is thrown on. */
   readonly failed?: ((volume: Volume, error: unknown) => Promise<CheckedVolumeDocument | null>) | undefined;
   /** Has the last word on a volume, before it is told. */
@@ -46,7 +48,7 @@ export const FSCK = { clean: 0, corrected: 1, errorsLeft: 4, operational: 8 } as
 export async function check(options: CheckOptions): Promise<CheckDocument> {
   const { document, files } = await (options.repair ? repair(options) : preview(options));
   // A snapshot is not the disk, and an image inside not the file that it lies in.
-  if (options.snapshot === undefined && !options.inside?.length)
+  if (options.snapshot === undefined && !options.inside?.length && options.remember !== false)
     rememberCheck(files, document, options.volumes.length === 0, options.note);
   return document;
 }

@@ -138,6 +138,8 @@ export interface CheckDocument {
     readonly uuid: string;
     /** Its file systems were frozen for the instant that was checked. */
     readonly quiesced: boolean;
+    /** How it was seen. */
+    readonly via: "backup" | "lvm-snapshot";
   };
   /** Only with `--shutdown`. */
   readonly guests?: readonly CheckedGuestDocument[];

@@ -1,4 +1,5 @@
 import { StorageError } from "../core/errors.ts";
+import { pruneChecks } from "../host/check-store.ts";
 import { isAlive } from "../host/owner.ts";
 import {
   findRun,
@@ -10,6 +11,8 @@ import {
   updateRun,
 } from "../host/run-store.ts";
 import { deleteUndoLogs, holdRun, removeLeftovers, removeRun, undoLogBytes } from "../host/run-upkeep.ts";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 export interface KeepOptions {
   /** Default: `stateDirs()`. */
@@ -31,6 +34,8 @@ export interface PruneDocument {
   readonly schema: "unterbau/prune/1";
   readonly removed: readonly string[];
   readonly freedBytes: number;
+  /** Last verdicts of disks that were removed; `list` no longer knows them. */
+  readonly removedVerdicts: number;
 }
 
 /** Whether a run with this status can be taken back by `undo`, which accepting or removing it would end. */
@@ -91,14 +96,14 @@ export function prunableRuns(
 }
 
 function prunable(days: number, options: KeepOptions, now: Date): StoredRun[] {
-  const before = now.getTime() - days * 24 * 60 * 60 * 1000;
+  const before = now.getTime() - days * DAY_MS;
   return listRuns(options.stateDirs ?? stateDirs()).runs.filter(({ record: { status, started, ended } }) => {
     const over = status !== "running" && status !== "undoing";
     return over && Date.parse(ended ?? started) <= before;
   });
 }
 
-/** Removes the runs that `prunableRuns` lists, undo logs and all. One that another command works on is left. */
+/** Removes the runs that `prunableRuns` lists, undo logs and all, and last verdicts as old. A run that another command works on is left. */
 export function pruneRuns(days: number, options: KeepOptions = {}, now: Date = new Date()): PruneDocument {
   const removed: string[] = [];
   let freedBytes = 0;
@@ -111,8 +116,10 @@ export function pruneRuns(days: number, options: KeepOptions = {}, now: Date = n
     removeRun(run);
     removed.push(run.record.run);
   }
-  for (const state of options.stateDirs ?? stateDirs()) removeLeftovers(state);
-  return { schema: "unterbau/prune/1", removed, freedBytes };
+  const states = options.stateDirs ?? stateDirs();
+  for (const state of states) removeLeftovers(state);
+  const removedVerdicts = pruneChecks(new Date(now.getTime() - days * DAY_MS), states);
+  return { schema: "unterbau/prune/1", removed, freedBytes, removedVerdicts };
 }
 
 function holdIfFree(run: StoredRun): Disposable | null {

@@ -7,8 +7,10 @@ import { makeScratch, ownerOfQemu, roomIn } from "../host/scratch-place.ts";
 import { backupXml } from "../libvirt/backup-xml.ts";
 import { nbdUri } from "../libvirt/place.ts";
 import { guardLiveView } from "../tools/live-guardian.ts";
+import { removeSnapshot } from "../tools/lvm.ts";
 import { virsh } from "../tools/virsh.ts";
 import type { Guest } from "./guests.ts";
+import { FROZEN, inOneInstant } from "./live-freeze.ts";
 
 export interface LiveOptions {
   /** Freeze the guest's file systems, by its agent, for the instant in which the view begins. */
@@ -28,8 +30,6 @@ export interface LiveView extends AsyncDisposable {
 }
 
 const WATCH_MS = 200;
-/** A file in the view's folder while the guest's file systems may be frozen. */
-const FROZEN = "frozen";
 
 /** Begins a pull backup of all disks of a running guest. Throws when libvirt refuses, when there is no safe place, when the agent is silent. */
 export async function openLiveView(guest: Guest, options: LiveOptions): Promise<LiveView> {
@@ -45,7 +45,11 @@ export async function openLiveView(guest: Guest, options: LiveOptions): Promise<
     });
   }
   let size = 0;
-  for (const target of targets) size += await capacity(guest, target, signal);
+  for (const target of targets) {
+    size += await capacity(guest, target, signal).catch((error: unknown) => {
+      throw notPossible(error, guest);
+    });
+  }
   const folder = makeScratch({ folder: options.scratch, size, owner: ownerOfQemu(guest.uuid) });
   let stored: StoredLive;
   try {
@@ -93,24 +97,16 @@ class OpenView implements LiveView {
   }
 
   async begin({ quiesce, signal }: LiveOptions): Promise<void> {
-    const { folder, uri, uuid } = this.#stored.record;
+    const { folder } = this.#stored.record;
     const xml = join(folder, "backup.xml");
     const disks = this.#targets.map((target) => ({ target, scratch: join(folder, `${target}.scratch`) }));
     writeFileSync(xml, backupXml(this.#socket, disks), { mode: 0o600 });
-    const ask = (...args: string[]) => virsh([args[0]!, `--domain=${uuid}`, ...args.slice(1)], { uri });
-    const frozen = join(folder, FROZEN);
     signal?.throwIfAborted();
-    // From here to the thaw nothing listens to Ctrl-C: it takes a moment, and must come to its end.
-    if (quiesce) writeFileSync(frozen, "");
-    try {
-      if (quiesce) await ask("domfsfreeze").catch((error: unknown) => Promise.reject(silentAgent(error, this.#guest)));
-      await ask("backup-begin", `--backupxml=${xml}`);
-    } finally {
-      if (quiesce) {
-        await ask("domfsthaw").catch(() => undefined);
-        rmSync(frozen, { force: true });
-      }
-    }
+    await inOneInstant(this.#guest, this.#stored.record, quiesce, async (ask) => {
+      await ask("backup-begin", `--backupxml=${xml}`).catch((error: unknown) => {
+        throw notPossible(error, this.#guest);
+      });
+    });
     this.#watch = setInterval(() => void this.#look(), WATCH_MS);
     this.#watch.unref();
   }
@@ -146,10 +142,17 @@ class OpenView implements LiveView {
   }
 }
 
-function silentAgent(error: unknown, guest: Guest): StorageError {
-  return new StorageError("io", `the guest ${printable(guest.name)} cannot be quiesced: ${describeError(error)}`, {
+/** What libvirt says when a driver, a QEMU or a kind of disk has no backups. */
+const NO_BACKUPS = /not supported|unsupported|does not support|not implemented/i;
+/** `feature` of the error when another way may be taken. */
+export const BACKUPS = "backups of running guests";
+
+function notPossible(error: unknown, guest: Guest): unknown {
+  if (!(error instanceof StorageError) || error.code !== "io" || !NO_BACKUPS.test(error.message)) return error;
+  return new StorageError("unsupported", `libvirt cannot make a view of ${printable(guest.name)}: ${error.message}`, {
     layer: "libvirt",
-    hint: "the QEMU guest agent must run in it; without --quiesce its journals are replayed in the check instead",
+    feature: BACKUPS,
+    hint: "shut it down for the check (--shutdown); a guest on raw logical volumes of this host can be looked at with --via lvm-snapshot, as root",
     cause: error,
   });
 }
@@ -171,7 +174,9 @@ async function abort({ record }: StoredLive): Promise<void> {
 
 /** Ends a view, ours or an abandoned one. Its note stays when libvirt does not do so: the next command tries again. */
 async function endView(stored: StoredLive): Promise<void> {
-  if (await isOurs(stored)) await abort(stored);
+  const { snapshots } = stored.record;
+  if (snapshots !== undefined) for (const { group, name } of snapshots) await removeSnapshot(group, name);
+  else if (await isOurs(stored)) await abort(stored);
   forgetLive(stored);
 }
 

@@ -54,7 +54,13 @@ describe("documents", () => {
     const refused = await unterbau(["runs", "--accept", String(again.run)], { env });
     expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("--yes")]);
     await json("accept", ["runs", "--accept", String(again.run), "--yes"]);
-    expect(await json("prune", ["runs", "--prune", "0"])).toMatchObject({ removed: [repaired.run, again.run] });
+    expect(await json("prune", ["runs", "--prune", "0"])).toMatchObject({
+      removed: [repaired.run, again.run],
+      removedVerdicts: 1,
+    });
+    expect((await unterbau(["runs", "--prune", "0"], { env })).stdout.toString()).toBe(
+      "There is no run that ended more than 0 days ago.\n",
+    );
     await json("doctor", []);
   });
 

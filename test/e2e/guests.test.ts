@@ -302,6 +302,31 @@ describe("a guest that is not to be touched", () => {
   });
 });
 
+describe("a look at a running guest", () => {
+  const running = [{ name: "web", devices: fileDisk("/etc/hostname", "raw"), state: "running" as const }];
+
+  it("where libvirt has no backups: says what can be done instead, and leaves nothing", async () => {
+    for (const way of [[], ["--via", "backup"]]) {
+      const { code, stderr } = await cli(["check", "vm:web", "--live", ...way], running);
+      expect({ code, stderr }).toMatchObject({
+        code: 8,
+        stderr: expect.stringMatching(/cannot make a view of web: .*not supported/),
+      });
+      expect(stderr).toMatch(/\nhint: .*--shutdown.*--via lvm-snapshot/);
+    }
+    expect(existsSync(join(state, "live")) ? readdirSync(join(state, "live")) : []).toEqual([]);
+  });
+
+  it("by a snapshot: only of raw logical volumes", async () => {
+    const { code, stderr } = await cli(["check", "vm:web", "--live", "--via", "lvm-snapshot"], running);
+    expect({ code, stderr }).toMatchObject({
+      code: 8,
+      stderr: expect.stringContaining("its disk vda is no raw logical volume of this host"),
+    });
+    expect(stderr).toContain("\nhint: --via backup");
+  });
+});
+
 describe("libvirt that does not answer", () => {
   it.each([
     ["no daemon", ["--connect", "qemu+unix:///system?socket=/nowhere/sock"], "libvirt cannot be reached"],

@@ -62,7 +62,8 @@ export async function run(sources: readonly string[], flags: CheckFlags, session
 
 async function whileRunning(options: CheckOptions, flags: CheckFlags): Promise<CheckDocument> {
   const { checkLive } = await import("../../usecases/check-live.ts");
-  return checkLive({ ...options, quiesce: flags.quiesce ?? false, scratch: flags.scratch });
+  const { quiesce = false, scratch, via, snapshotSize } = flags;
+  return checkLive({ ...options, quiesce, scratch, via, snapshotSize });
 }
 
 async function withShutdown(options: CheckOptions, flags: CheckFlags): Promise<CheckDocument> {

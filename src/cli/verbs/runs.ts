@@ -60,11 +60,12 @@ async function prune(days: number, flags: RunsFlags): Promise<number> {
   if (flags.json) await emitJson(doc);
   else {
     const n = doc.removed.length;
-    await emit(
-      n === 0
-        ? `There is no run that ended more than ${days} days ago.\n`
-        : `${n} run${n === 1 ? "" : "s"} removed (${exactSize(doc.freedBytes)} freed)\n`,
-    );
+    const m = doc.removedVerdicts;
+    const parts = [
+      ...(n > 0 ? [`${n} run${n === 1 ? "" : "s"} removed (${exactSize(doc.freedBytes)} freed)`] : []),
+      ...(m > 0 ? [`${m} last verdict${m === 1 ? "" : "s"} forgotten`] : []),
+    ];
+    await emit(`${parts.join(", ") || `There is no run that ended more than ${days} days ago.`}\n`);
   }
   return 0;
 }
