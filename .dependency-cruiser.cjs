@@ -29,7 +29,13 @@ const may = {
     "core",
     "bytes",
   ],
-  report: ["usecases/documents", "usecases/life-documents", "usecases/boot-documents", "bytes/text"],
+  report: [
+    "usecases/documents",
+    "usecases/life-documents",
+    "usecases/boot-documents",
+    "usecases/trim-documents",
+    "bytes/text",
+  ],
   cli: ["usecases", "report", "plan/script", "stack/tree", "core/errors", "core/limits", "core/layer"],
 };
 

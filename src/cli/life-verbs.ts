@@ -25,13 +25,10 @@ type Verb = <F extends PlainFlags>(
 
 /** The verbs for the daily life of an encrypted guest. */
 export function addLifeVerbs(program: Command, verb: Verb): void {
-  onGuest(program.command("unlock"))
+  withKeys(onGuest(program.command("unlock")))
     .description("open and mount what a guest's disks lie on, as /etc/crypttab and /etc/fstab say (as root)")
     .option("--start", "start the guest then")
     .option("--dry-run", "print the commands, do nothing")
-    .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
-    .option("--key-fd <n>", "read a key from this file descriptor", parseCount)
-    .option("--no-prompt", "never ask for a passphrase on the terminal")
     .option("--json", "one JSON document")
     .addHelpText(
       "after",
@@ -42,6 +39,7 @@ export function addLifeVerbs(program: Command, verb: Verb): void {
     );
 
   addBoot(program, verb);
+  addTrim(program, verb);
 
   onGuest(program.command("lock"))
     .description("shut a guest down, then unmount and close what it lies on (as root)")
@@ -55,6 +53,44 @@ export function addLifeVerbs(program: Command, verb: Verb): void {
       "\nWhat another running guest needs stays open. Exit codes: 0 all is closed · 1 something is not · 2 usage\n\nExample:\n  unterbau lock vm:mail",
     )
     .action((guest: string, flags: LockFlags) => verb<LockFlags>(() => import("./verbs/lock.ts"))([guest], flags));
+}
+
+export interface TrimFlags extends PlainFlags {
+  readonly connect?: string;
+  readonly live?: boolean;
+  readonly keyFile?: readonly string[];
+  readonly keyFd?: number;
+  readonly prompt?: boolean;
+}
+
+function addTrim(program: Command, verb: Verb): void {
+  const trim = program
+    .command("trim")
+    .description("where TRIM gets to from a guest's file systems, and which layer drops it")
+    .addHelpText("after", "\nExample:\n  unterbau trim explain vm:mail\n  unterbau trim run vm:mail");
+  const act = (name: string) => (guest: string, flags: TrimFlags) =>
+    verb<TrimFlags>(() => import("./verbs/trim.ts"))([name, guest], flags);
+  withKeys(onGuest(trim.command("explain")))
+    .description("follow TRIM from the guest's mounts to the disk; nothing is changed")
+    .option("--live", "look into a running guest, too")
+    .option("--json", "one JSON document")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 it gets through · 1 a layer drops it\n\nExample:\n  unterbau trim explain vm:mail",
+    )
+    .action(act("explain"));
+  onGuest(trim.command("run"))
+    .description("have the guest's agent trim all of its file systems now")
+    .option("--json", "one JSON document")
+    .addHelpText("after", "\nExample:\n  unterbau trim run vm:mail")
+    .action(act("run"));
+}
+
+function withKeys(command: Command): Command {
+  return command
+    .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
+    .option("--key-fd <n>", "read a key from this file descriptor", parseCount)
+    .option("--no-prompt", "never ask for a passphrase on the terminal");
 }
 
 export interface BootFlags extends PlainFlags {

@@ -65,8 +65,8 @@ describe("mounts", () => {
     const text =
       "29 1 254:0 / / rw,relatime shared:1 - ext4 /dev/mapper/root rw\n40 29 254:3 / /srv/my\\040vms rw - xfs /dev/mapper/a rw,attr2\n";
     expect(parseMountinfo(text)).toEqual([
-      { number: "254:0", where: "/", type: "ext4", source: "/dev/mapper/root" },
-      { number: "254:3", where: "/srv/my vms", type: "xfs", source: "/dev/mapper/a" },
+      { number: "254:0", where: "/", type: "ext4", source: "/dev/mapper/root", options: ["rw", "relatime", "rw"] },
+      { number: "254:3", where: "/srv/my vms", type: "xfs", source: "/dev/mapper/a", options: ["rw", "rw", "attr2"] },
     ]);
   });
 });

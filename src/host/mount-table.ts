@@ -20,6 +20,8 @@ export interface MountedNow {
   readonly where: string;
   readonly type: string;
   readonly source: string;
+  /** Of the mount and of the file system. */
+  readonly options: readonly string[];
 }
 
 /** Mount points of fstab(5), swap aside. */
@@ -84,8 +86,9 @@ export function parseMountinfo(text: string): MountedNow[] {
     const fields = line.split(" ");
     const where = fields[4];
     if (where === undefined) return [];
-    const [type = "unknown", source = "?"] = fields.slice(fields.indexOf("-", 6) + 1);
-    return [{ number: fields[2]!, where: unescapeOctal(where), type, source: unescapeOctal(source) }];
+    const [type = "unknown", source = "?", own = ""] = fields.slice(fields.indexOf("-", 6) + 1);
+    const options = [fields[5] ?? "", own].flatMap((o) => o.split(","));
+    return [{ number: fields[2]!, where: unescapeOctal(where), type, source: unescapeOctal(source), options }];
   });
 }
 

@@ -10,6 +10,8 @@ export interface Domain {
   readonly uuid: string;
   /** `kvm`, `qemu`, `test` … */
   readonly type: string;
+  /** `pc-q35-7.2`; null: libvirt's choice. */
+  readonly machine: string | null;
   /** In the order of the XML, which is the guest's: libvirt keeps disks sorted by bus and target. */
   readonly disks: readonly DomainDisk[];
   /** The file with the firmware's variables, or null. */
@@ -31,6 +33,8 @@ export interface DomainDisk {
   readonly shareable: boolean;
   /** The guest starts without it when it is not there (`startupPolicy`, other than mandatory). */
   readonly optional: boolean;
+  /** `unmap`: what the guest discards is passed on; null: libvirt's default, `ignore`. */
+  readonly discard: string | null;
   /** What QEMU decrypts, or null. */
   readonly encryption: { readonly format: string; readonly secret: string | null } | null;
   /** Images below it as the XML says, topmost first; libvirt asks the images themselves for what comes after the last, unless `chainEnds`. */
@@ -59,6 +63,7 @@ export function parseDomain(xml: string): Domain {
     name: textOf(childOf(root, "name")) ?? "",
     uuid: textOf(childOf(root, "uuid")) ?? "",
     type: attributeOf(root, "type") ?? "",
+    machine: attributeOf(childOf(os, "type"), "machine"),
     disks: devices === null ? [] : childrenOf(devices, "disk").map(diskOf),
     nvram: attributeOf(childOf(nvram, "source"), "file") ?? textOf(nvram)?.trim() ?? null,
     guard: readGuard(root),
@@ -78,6 +83,7 @@ function diskOf(disk: Element): DomainDisk {
     readOnly: childOf(disk, "readonly") !== null || device === "cdrom",
     shareable: childOf(disk, "shareable") !== null,
     optional: !["mandatory", null].includes(attributeOf(source, "startupPolicy")),
+    discard: attributeOf(childOf(disk, "driver"), "discard"),
     encryption: encryptionOf(childOf(disk, "encryption") ?? childOf(source, "encryption")),
     ...chain,
     refused: refusalOf(disk, source),

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { CheckDocument } from "../../src/usecases/documents.ts";
+import type { TrimExplainDocument, TrimRunDocument } from "../../src/usecases/trim-documents.ts";
 import { must, run, unterbau } from "../helpers/cli.ts";
 import { type Guest, makeGuest } from "../helpers/guest.ts";
 import { fileDisk, uuidOf } from "../helpers/libvirt.ts";
@@ -36,7 +37,7 @@ beforeAll(async () => {
     xml,
     `<domain type='qemu'><name>linux</name><uuid>${UUID}</uuid><memory unit='MiB'>512</memory><vcpu>1</vcpu><cpu mode='maximum'/>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>${kernel}</kernel><initrd>${initrd}</initrd><cmdline>${line}</cmdline></os><features><acpi/></features>
-<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>${fileDisk(guest.disks[0]!, "raw")}
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>${fileDisk(guest.disks[0]!, "raw").replace("type='raw'", "type='raw' discard='unmap'")}
 <serial type='file'><source path='${serial}'/></serial><channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
 <memballoon model='none'/></devices></domain>`,
   );
@@ -109,4 +110,19 @@ it("thaws a guest that a command left frozen", async () => {
   expect(stderr).toContain("a view of the guest linux that was cut off is ended now");
   await atLeast(rounds() + 10);
   expect([existsSync(folder), existsSync(join(notes, "unterbau-live-abcdef.json"))]).toEqual([false, false]);
+});
+
+it("has the guest trim its file systems, and the image becomes smaller", async () => {
+  const { code, stdout, stderr } = await unterbau(["trim", "run", "vm:linux", "--json", "--connect", daemon.uri], {
+    env,
+  });
+  expect(code, stderr).toBe(0);
+  const [disk] = (JSON.parse(stdout.toString()) as TrimRunDocument).disks;
+  expect(disk!.allocatedAfter!).toBeLessThan(disk!.allocatedBefore!);
+  const explained = await unterbau(["trim", "explain", "vm:linux", "--live", "--json", "--connect", daemon.uri], {
+    env,
+  });
+  const doc = JSON.parse(explained.stdout.toString()) as TrimExplainDocument;
+  // Seen while it runs: its file system has no fstab, and that is what is said.
+  expect(doc).toMatchObject({ state: "running", inside: { reason: "no /etc/fstab in an ext file system" } });
 });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, expect, it } from "vitest";
 import type { LifeDocument } from "../../src/usecases/life-documents.ts";
+import type { TrimExplainDocument } from "../../src/usecases/trim-documents.ts";
 import { mustInMachine } from "./machine.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "unterbau-unlock-"));
@@ -35,6 +36,22 @@ it("unlock and lock, on real encrypted volumes", async () => {
   ]);
   expect(read("again.out")).toContain("guest mail: started");
   expect(read("again.out").match(/already/g)).toHaveLength(6);
+  const trim = (name: string) =>
+    (JSON.parse(read(name)) as TrimExplainDocument).disks.map((d) => [d.target, d.stopsAt]);
+  expect(trim("trim.out").map(([, at]) => at)).toEqual(["qemu vda", "qemu vdb", "qemu vdc"]);
+  const [vda, vdb, vdc] = trim("trim-unmap.out");
+  expect(vda).toEqual(["vda", null]);
+  expect(vdb![1]).toMatch(/^(file system|crypt)/);
+  expect(vdc![1]).toMatch(/^(file system|crypt)/);
+  const links = (JSON.parse(read("trim-unmap.out")) as TrimExplainDocument).disks.map((d) =>
+    d.links.filter((l) => l.layer === "crypt").map((l) => [l.name, l.passes]),
+  );
+  // As dmsetup's tables say.
+  expect(links).toEqual([
+    [["/dev/mapper/mail-crypt", true]],
+    [["/dev/mapper/images", false]],
+    [["/dev/mapper/pv", false]],
+  ]);
   const busy = document("lock", "busy.out");
   expect(found(busy)).toEqual([
     "mount /srv/images/data failed",

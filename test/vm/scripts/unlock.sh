@@ -85,6 +85,10 @@ grep -q 'no key opens mail-crypt' /share/wrong.err || fail "$(cat /share/wrong.e
 same "a wrong key"
 life unlock 0 unlock vm:mail --key-file /run/key --json
 life again 0 unlock vm:mail --start --no-prompt
+# TRIM: vda's mapping has allow_discards, vdb's has not.
+life trim 1 trim explain vm:mail --json
+sed -i "s/type='raw'\/>/type='raw' discard='unmap'\/>/g" /run/node.xml
+life trim-unmap 1 trim explain vm:mail --json
 [ "$(head -c 21 /dev/mapper/mail-crypt)" = "the guest's own bytes" ] || fail "mail-crypt"
 dmsetup table mail-crypt | grep -q allow_discards || fail "discard of crypttab is not set"
 ! dmsetup table images | grep -q allow_discards || fail "discards that nobody asked for"
