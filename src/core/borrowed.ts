@@ -17,6 +17,7 @@ export function borrowed(device: BlockDevice): BlockDevice {
       if (device.caps.writable) await device.flush();
     },
   };
+  if (device.prefetch) view.prefetch = (offset, length) => device.prefetch!(offset, length);
   if (device.resize) view.resize = (size) => device.resize!(size);
   return view;
 }

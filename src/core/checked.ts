@@ -18,11 +18,21 @@ class CheckedDevice implements BlockDevice {
   /** Tail of the queue of writes; only devices with an alignment above one byte queue (read-modify-write). */
   #queue: Promise<unknown> = Promise.resolve();
   readonly resize?: (size: number) => Promise<void>;
+  readonly prefetch?: (offset: number, length: number) => Promise<void>;
 
   constructor(device: BlockDevice, layer: string) {
     this.#device = device;
     this.#layer = layer;
     this.caps = device.caps;
+    const below = device.prefetch?.bind(device);
+    if (below) {
+      this.prefetch = async (offset, length) => {
+        const start = alignDown(Math.max(0, offset), this.caps.alignment);
+        const end = Math.min(alignUp(offset + length, this.caps.alignment), this.size);
+        // What is not there is told by the read of it.
+        if (!this.#disposed && start < end) await below(start, end - start).catch(() => undefined);
+      };
+    }
     if (!Number.isSafeInteger(device.size) || device.size < 0) {
       throw new StorageError("range", `a size of ${device.size} bytes is beyond what can be addressed`, { layer });
     }

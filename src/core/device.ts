@@ -51,6 +51,8 @@ export interface BlockDevice extends AsyncDisposable {
   discard(offset: number, length: number): Promise<void>;
   /** Half-open, ascending, tiling the request exactly; neighbours may have the same kind. */
   extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent>;
+  /** These bytes will be read soon, so what is slow to come may be sent for. A hint: reads nothing by itself, never rejects. Absent where nothing can be done. */
+  prefetch?(offset: number, length: number): Promise<void>;
   /** Everything written before is durable down to the bottom. */
   flush(): Promise<void>;
   /**

@@ -33,12 +33,16 @@ export interface HoleFinder {
   nextHole(fd: number, offset: number): number;
 }
 
+/** Has a file's bytes brought into the page cache while the caller goes on (posix_fadvise(2), POSIX_FADV_WILLNEED). Whether it works does not matter. */
+export type Prefetcher = (fd: number, offset: number, length: number) => void;
+
 export interface FileDeviceOptions {
   readonly writable?: boolean;
   /** Bytes, for block devices (their stat size is 0). Default: the file's size. */
   readonly size?: number;
   readonly sectorSize?: number;
   readonly holes?: HoleFinder | undefined;
+  readonly prefetcher?: Prefetcher | undefined;
   /**
    * Large requests go to the thread pool, so that the caller can work on other data meanwhile: for copying. Else all are done in place,
    * which takes less time.
@@ -115,6 +119,7 @@ const writeAside: Aside = (fd, bytes, at, length, offset) =>
 class BareFile implements BlockDevice {
   readonly caps: Capabilities;
   readonly resize?: (size: number) => Promise<void>;
+  readonly prefetch?: (offset: number, length: number) => Promise<void>;
   #size: number;
   readonly #fd: number;
   readonly #path: string;
@@ -145,6 +150,8 @@ class BareFile implements BlockDevice {
       zero: false,
       discard: false,
     };
+    const { prefetcher } = options;
+    if (prefetcher) this.prefetch = async (offset, length) => prefetcher(fd, offset, length);
     if (stat.isFile()) {
       this.resize = async (size) => {
         this.#guard("resize", size, () => ftruncateSync(fd, size));

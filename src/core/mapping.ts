@@ -54,6 +54,16 @@ export async function readMapped(
   }
 }
 
+/** Hands the hint on to the devices below. */
+export async function prefetchMapped(mapping: Pick<Mapping, "map">, offset: number, length: number): Promise<void> {
+  const end = offset + length;
+  for await (const s of mapping.map(offset, length)) {
+    const from = Math.max(s.offset, offset);
+    const to = Math.min(s.offset + s.length, end);
+    if (from < to && s.kind === "data") await s.device.prefetch?.(s.at + (from - s.offset), to - from);
+  }
+}
+
 /** Extents of a mapping, asking the devices below for theirs. */
 export async function* extentsMapped(
   mapping: Pick<Mapping, "map">,
@@ -88,6 +98,10 @@ class MappedDevice implements BlockDevice {
 
   read(into: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
     return readMapped(this.#m, into, offset, options);
+  }
+
+  prefetch(offset: number, length: number): Promise<void> {
+    return prefetchMapped(this.#m, offset, length);
   }
 
   async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {

@@ -31,14 +31,18 @@ export interface CommitOptions extends IoOptions {
 export class Overlay implements BlockDevice {
   readonly caps: Capabilities;
   readonly resize?: (size: number) => Promise<void>;
+  readonly prefetch?: (offset: number, length: number) => Promise<void>;
   readonly #bare: BareOverlay;
   readonly #io: BlockDevice;
 
   constructor(base: BlockDevice, options: OverlayOptions = {}) {
-    this.#bare = new BareOverlay(checked(base, "overlay"), options);
+    const below = checked(base, "overlay");
+    this.#bare = new BareOverlay(below, options);
     this.#io = checked(this.#bare, "overlay");
     this.caps = this.#io.caps;
     if (this.#io.resize) this.resize = this.#io.resize;
+    // Also for what was written here, and is not read below any more: a hint may be wrong.
+    if (below.prefetch) this.prefetch = (offset, length) => below.prefetch!(offset, length);
   }
 
   get size(): number {

@@ -5,6 +5,8 @@ import { metadataOfInodes } from "./inode-scan.ts";
 
 /** Bytes of one read. */
 const PIECE = 1024 * 1024;
+/** So far ahead of what is read the device is told what comes next. */
+const AHEAD = 32 * 1024 * 1024;
 /** The kernel caches whole pages of this size; 64 KiB pages of other machines are served by their own reads. */
 const PAGE = 4096;
 /** Metadata this close together is read in one go. */
@@ -39,15 +41,23 @@ export async function* checkReads(
   const named: Range[] = [];
   let left = budget;
 
+  /** The device is told of what comes next, so that the disk is read while this is worked on. */
   async function* pieces(ranges: Iterable<Range>): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
-    for (const range of ranges) {
-      for (let at = range.start; at < range.end; at += PIECE) {
-        const bytes = buffers[turn++ % 2]!.subarray(0, Math.min(PIECE, range.end - at));
-        left -= bytes.length;
-        if (left < 0) return;
-        await device.read(bytes, at, { signal });
-        yield { offset: at, bytes };
+    const reads = [...cut(ranges)];
+    let told = 0;
+    for (let i = 0, ahead = 0; i < reads.length; i++) {
+      for (; told < reads.length && ahead < AHEAD; told++) {
+        const { start, end } = reads[told]!;
+        await device.prefetch?.(start, end - start);
+        ahead += end - start;
       }
+      const { start, end } = reads[i]!;
+      const bytes = buffers[turn++ % 2]!.subarray(0, end - start);
+      ahead -= bytes.length;
+      left -= bytes.length;
+      if (left < 0) return;
+      await device.read(bytes, start, { signal });
+      yield { offset: start, bytes };
     }
   }
 
@@ -70,6 +80,12 @@ export async function* checkReads(
     yield piece;
   }
   yield* pieces(merge(named, device.size));
+}
+
+/** Cut into what is read at once. */
+function* cut(ranges: Iterable<Range>): Generator<Range> {
+  for (const { start, end } of ranges)
+    for (let at = start; at < end; at += PIECE) yield { start: at, end: Math.min(at + PIECE, end) };
 }
 
 /** The used part of each inode table. */

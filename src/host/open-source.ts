@@ -6,6 +6,7 @@ import { systemHoles } from "./holes.ts";
 import { mayBeLocked } from "./lock-list.ts";
 import { type LockMode, lockSource, type SourceLock } from "./locks.ts";
 import { fileUnderLoop, refuseFileUnderLoop, refuseLoopsInUse } from "./loop-device.ts";
+import { systemPrefetch } from "./prefetch.ts";
 import type { SourceIdentity } from "./source-identity.ts";
 
 export interface OpenedSource {
@@ -39,6 +40,7 @@ export async function openSource(
   const file = openFileDevice(path, {
     writable: mode === "write",
     holes: systemHoles(),
+    prefetcher: systemPrefetch,
     background,
     exclusive: block && mode === "write",
     ...(block ? { size: blockDeviceSize(path), sectorSize: blockDeviceSectorSize(path) } : {}),

@@ -1,3 +1,4 @@
+import { freemem } from "node:os";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { Finding } from "../core/finding.ts";
@@ -34,8 +35,11 @@ export interface CheckVolumeOptions {
   readonly prepared?: PreparedFile | undefined;
 }
 
-/** What a check of an ext file system reads ahead, at most: that of some 250,000 files. */
-const READ_AHEAD = 64 * 1024 * 1024;
+/**
+ * What a check of an ext file system reads ahead, at most, into the kernel's page cache: that of some two million files, but never much of
+ * the memory that is free.
+ */
+const readAhead = (): number => Math.min(512 * 1024 * 1024, freemem() / 8);
 
 /** How a checker is run; `prepareChecker` and each run agree on it. */
 const CHECKER_FILE = { writable: true, stderr: "stdout" } as const;
@@ -175,7 +179,7 @@ async function runChecker(
     configFiles: checker.configFiles,
     stdout: (chunk) => log.add(chunk),
     readAhead:
-      checker.name === "e2fsck" ? checkReads(device, { budget: READ_AHEAD, signal: options.signal }) : undefined,
+      checker.name === "e2fsck" ? checkReads(device, { budget: readAhead(), signal: options.signal }) : undefined,
     prepared: options.prepared,
     progress: reports
       ? (text) => {

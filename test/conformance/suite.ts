@@ -43,6 +43,19 @@ export function deviceConformance(name: string, make: () => Promise<Subject>, op
         expect(Buffer.compare(all, content)).toBe(0);
       }));
 
+    it("takes a hint of what will be read, also a wrong one, and is the same after it", () =>
+      using(async ({ device, content }) => {
+        for (const [offset, length] of [
+          [0, device.size],
+          [1, 7],
+          [device.size, 0],
+          [0, device.size + 4096],
+          [device.size + 1, 1],
+        ] as const)
+          await device.prefetch?.(offset, length);
+        expect(Buffer.compare(await readBytes(device, 0, device.size), content)).toBe(0);
+      }));
+
     it("reads any range into the middle of a caller's buffer and touches nothing else", () =>
       using(async ({ device, content }) => {
         for (const [offset, length] of [

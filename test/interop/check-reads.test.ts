@@ -12,6 +12,7 @@ import type { FilePiece } from "../../src/fuse/push.ts";
 import { findProgram } from "../../src/tools/find.ts";
 import { runCaged } from "../helpers/caged.ts";
 import { run, sparseFile, temporaryFolder } from "../helpers/programs.ts";
+import { context, openOver } from "./qcow2-tools.ts";
 
 const e2fsck = findProgram("e2fsck")!;
 const BUDGET = 64 * 1024 * 1024;
@@ -84,6 +85,29 @@ describe("the metadata that e2fsck reads", () => {
     const ahead = await look(device, checkReads(device, { budget: BUDGET }));
     expect(cold.exitCode).toBe(1);
     expect(ahead).toMatchObject({ exitCode: 1, output: cold.output, content: cold.content });
+  });
+
+  it("tells the file below of each run before it is read, through an overlay and an image format", async () => {
+    const raw = image("told.raw", "200M", "-t", "ext4");
+    const qcow2 = join(folder.path, "told.qcow2");
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2);
+    for (const path of [raw, qcow2]) {
+      const told: [number, number][] = [];
+      await using file = openFileDevice(path, { prefetcher: (_fd, offset, length) => told.push([offset, length]) });
+      await using opened = path === raw ? null : await openOver(file, context(folder.path, false));
+      await using overlay = new Overlay(opened?.disk ?? file);
+      let bytes = 0;
+      for await (const piece of checkReads(overlay, { budget: BUDGET })) {
+        bytes += piece.bytes.length;
+        // All that is data; holes of an image have no place.
+        const sum = told.reduce((all, [, length]) => all + length, 0);
+        if (path === raw) expect(sum).toBeGreaterThanOrEqual(bytes);
+      }
+      expect(told.length).toBeGreaterThan(5);
+      for (const [offset, length] of told) expect(offset + length).toBeLessThanOrEqual(file.size);
+      if (path === raw)
+        expect(told.some(([offset, length]) => offset <= 1024 && offset + length > 1024 + 1024)).toBe(true);
+    }
   });
 
   it("ends at its budget", async () => {

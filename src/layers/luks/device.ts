@@ -80,6 +80,10 @@ export class CryptDevice implements BlockDevice {
     }
   }
 
+  async prefetch(offset: number, length: number): Promise<void> {
+    await this.#o.below.prefetch?.(this.#o.offset + offset, length);
+  }
+
   /** The next piece is encrypted while one is written. */
   async write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
     let writing: Promise<void> = Promise.resolve();

@@ -41,6 +41,10 @@ export class GuestData {
     this.#codec?.decrypt(into, host / SECTOR);
   }
 
+  async prefetch(host: number, length: number): Promise<void> {
+    await this.#store.device.prefetch?.(host, length);
+  }
+
   /** A raw data file stays as long as the disk: what a cluster has beyond its end is not written there. */
   async write(from: Uint8Array, host: number, options?: IoOptions): Promise<void> {
     if (this.external && this.#metadata.broken) throw this.#metadata.brokenError();

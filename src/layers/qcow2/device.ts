@@ -25,6 +25,10 @@ export class Qcow2Device implements BlockDevice {
     return this.#image.read(into, offset, options);
   }
 
+  prefetch(offset: number, length: number): Promise<void> {
+    return this.#image.prefetch(offset, length);
+  }
+
   write(from: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
     return this.#image.write(from, offset, options);
   }

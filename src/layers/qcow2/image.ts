@@ -102,6 +102,10 @@ export class Qcow2Image {
     return this.#lock.shared(() => this.#reader.read(into, offset, options));
   }
 
+  prefetch(offset: number, length: number): Promise<void> {
+    return this.#lock.shared(() => this.#reader.prefetch(offset, length));
+  }
+
   /** Extents of a moment: collected under the lock, so that a consumer that pauses does not hold up writers. */
   async *extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
     const end = offset + length;

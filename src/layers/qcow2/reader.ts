@@ -72,6 +72,19 @@ export class Reader {
     }
   }
 
+  /** A hint (see BlockDevice). Finding the places reads tables, which the data's own read needs anyway. */
+  async prefetch(offset: number, length: number): Promise<void> {
+    const { map, data, container, backing } = this.#p;
+    const end = offset + length;
+    for (let at = offset; at < end; ) {
+      const run = await map.run(at, end - at);
+      if (run.kind === "data") await data.prefetch(run.host, run.length);
+      else if (run.kind === "compressed") await container.device.prefetch?.(run.range.offset, run.range.length);
+      else if (run.kind === "unallocated" || run.kind === "unfilled") await backing?.prefetch?.(at, run.length);
+      at += run.length;
+    }
+  }
+
   /** Neighbours of the same kind are joined. */
   async *extents(offset: number, length: number, options?: IoOptions): AsyncIterable<Extent> {
     let joined = null as Extent | null;
