@@ -1,7 +1,7 @@
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { printable } from "../bytes/text.ts";
-import { StorageError } from "../core/errors.ts";
+import { ioError, StorageError } from "../core/errors.ts";
 import { IMAGE_FORMATS, type ImageFormat } from "../core/layer.ts";
 import type { DomainDisk } from "../libvirt/domain.ts";
 import { type DiskPlace, describePlace, nbdUri } from "../libvirt/place.ts";
@@ -150,6 +150,7 @@ async function disksOf(guest: Guest, options: SourceOptions): Promise<NamedDisk[
       options.note?.(`${what} is not there: ${printable(place.path)}; the guest starts without it`);
       continue;
     }
+    if (place.kind === "file" || place.kind === "block") refuseAbsent(place, what, guest);
     found.push({ name: nameOf(place, what, options), declared: await declaredOf(disk, guest, what, options) });
   }
   if (found.length > 0) return found;
@@ -158,6 +159,32 @@ async function disksOf(guest: Guest, options: SourceOptions): Promise<NamedDisk[
     feature: "a guest without disks",
     hint: `virsh domblklist ${guest.uuid} shows its drives`,
   });
+}
+
+/** In the guest's words: what is missing is often a volume that is not open, or a pool that is not mounted. */
+function refuseAbsent({ kind, path }: DiskPlace & { readonly path: string }, what: string, guest: Guest): void {
+  const stat = attempt(() => statSync(path));
+  if (stat === null) {
+    throw new StorageError("io", `${what} is not there: ${printable(path)}`, {
+      layer: "file",
+      hint:
+        kind === "block"
+          ? `the volume that it is may not be open or active: unterbau unlock vm:${printable(guest.name)} opens what the guest lies on`
+          : `what it lies on may not be mounted: unterbau unlock vm:${printable(guest.name)} opens and mounts it`,
+    });
+  }
+  if (stat.isDirectory()) throw unsupported(`${what} is a folder: ${printable(path)}`, "a folder as a disk");
+}
+
+function attempt<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    // Without the right to look, opening it says so.
+    if (code === "ENOENT" || code === "ENOTDIR") return null;
+    throw ioError(error, "cannot look at a disk", { layer: "file" });
+  }
 }
 
 async function declaredOf(disk: DomainDisk, guest: Guest, what: string, options: SourceOptions): Promise<Declared> {
@@ -195,10 +222,22 @@ export async function pathOf(
 ): Promise<DiskPlace> {
   if (place.kind !== "volume") return place;
   const args = ["vol-path", `--pool=${place.pool}`, `--vol=${place.volume}`];
-  const path = (await virsh(args, { uri: guest.uri, readOnly: true, signal })).replace(/\n+$/, "");
+  const answer = await virsh(args, { uri: guest.uri, readOnly: true, signal }).catch((error: unknown) => {
+    throw inPool(error, place.pool);
+  });
+  const path = answer.replace(/\n+$/, "");
   return path.startsWith("/")
     ? { kind: "file", path }
     : { kind: "other", what: `a volume that is no file (${printable(path)})` };
+}
+
+function inPool(error: unknown, pool: string): unknown {
+  if (!(error instanceof StorageError) || error.code !== "io" || error.hint !== undefined) return error;
+  return new StorageError("io", error.message, {
+    layer: "libvirt",
+    hint: `the pool ${printable(pool)} has to be there and be started: virsh pool-list --all`,
+    cause: error,
+  });
 }
 
 function nameOf(place: DiskPlace, what: string, options: SourceOptions): string {

@@ -84,6 +84,7 @@ function parseLine(line: string, uri: string | null): { uuid: string; name: stri
 
 /** Finds one guest by its name or UUID. Throws `usage` for none or several of that name. */
 export async function findGuest(name: string, options: GuestOptions): Promise<Guest> {
+  if (name === "") throw new StorageError("usage", "vm: names no guest", { hint: "unterbau list shows them" });
   const { guests, failures } = await listGuests(options);
   const wanted = name.toLowerCase();
   // A name comes first: somebody could call a guest by another one's UUID, but then says which by the UUID of that.

@@ -107,7 +107,8 @@ async function diskDocument(disk: DomainDisk, guest: Guest, options: GuestOption
       problem: null,
     };
   } catch (error) {
-    const reason = error instanceof Error ? describeError(error) : String(error);
+    const gone = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const reason = gone ? "it is not there" : error instanceof Error ? describeError(error) : String(error);
     return { ...base, ...nowhere, place: text, encrypted: false, problem: reason };
   }
 }

@@ -249,7 +249,18 @@ describe("a guest that is not to be touched", () => {
     `<disk type='${type}' device='disk'><driver name='qemu' ${driver}/>${source}<target dev='vda' bus='virtio'/></disk>`;
   it.each([
     ["no disks", "<disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>", "has no disks"],
-    ["a file that is gone", disk("file", "<source file='/nowhere/web.raw'/>"), "cannot open /nowhere/web.raw"],
+    ["a file that is gone", disk("file", "<source file='/nowhere/web.raw'/>"), "is not there: /nowhere/web.raw"],
+    [
+      "a volume that is not open",
+      disk("block", "<source dev='/dev/nowhere/web'/>"),
+      "disk vda of the guest web is not there: /dev/nowhere/web; the volume that it is may not be open",
+    ],
+    ["a folder in place of a file", disk("file", "<source file='/etc'/>"), "is a folder: /etc"],
+    [
+      "a volume of a pool that is not there",
+      disk("volume", "<source pool='nowhere' volume='x'/>"),
+      "the pool nowhere has to be there",
+    ],
     [
       "a network disk of another kind",
       disk("network", "<source protocol='rbd' name='p/x'><host name='mon'/></source>"),
@@ -343,6 +354,11 @@ describe("libvirt that does not answer", () => {
       code: 16,
       stderr: expect.stringMatching(/no guest wbe.*\nhint: there are: web/),
     });
+  });
+
+  it("no name: where the names are", async () => {
+    const { code, stderr } = await unterbau(["check", "vm:", "--connect", "test:///default"]);
+    expect([code, stderr]).toEqual([16, "unterbau: vm: names no guest\nhint: unterbau list shows them\n"]);
   });
 
   it("--format does not go with a guest", async () => {
