@@ -34,6 +34,7 @@ const may = {
     "usecases/life-documents",
     "usecases/boot-documents",
     "usecases/trim-documents",
+    "usecases/header-documents",
     "bytes/text",
   ],
   cli: ["usecases", "report", "plan/script", "stack/tree", "core/errors", "core/limits", "core/layer"],

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import { addLifeVerbs } from "./life-verbs.ts";
 import { withNewLuks } from "./luks-options.ts";
+import { addLuksVerbs } from "./luks-verbs.ts";
 import {
   type CheckFlags,
   type ConvertFlags,
@@ -311,6 +312,7 @@ program
   .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/recover.ts"))([], flags));
 
 addLifeVerbs(program, verb);
+addLuksVerbs(program, verb);
 
 program
   .command("doctor")

@@ -80,6 +80,33 @@ export async function luksAddKey(
   await cryptsetup(["luksAddKey", ...kdfArguments(parameters)], path, [key, added], options);
 }
 
+/** Whether this key opens a keyslot; `header`: a file that has the header in place of the device. */
+export async function testPassphrase(
+  path: string,
+  key: Uint8Array,
+  { header, ...options }: CryptsetupOptions & { readonly header?: string | undefined } = {},
+): Promise<boolean> {
+  const where = header === undefined ? [] : [`--header=${header}`];
+  const args = ["open", "--test-passphrase", "--disable-external-tokens", "--key-file=-", ...where];
+  try {
+    await cryptsetup(args, path, [key], options);
+    return true;
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "key") return false;
+    throw error;
+  }
+}
+
+/** Writes header and keyslots into a new file. */
+export async function luksHeaderBackup(path: string, file: string, options: CryptsetupOptions = {}): Promise<void> {
+  await cryptsetup(["luksHeaderBackup", `--header-backup-file=${file}`], path, [], options);
+}
+
+/** Puts a backup's header and keyslots in the place of the present ones. */
+export async function luksHeaderRestore(path: string, file: string, options: CryptsetupOptions = {}): Promise<void> {
+  await cryptsetup(["luksHeaderRestore", `--header-backup-file=${file}`], path, [], options);
+}
+
 function kdfArguments(parameters: FormatParameters): string[] {
   const { version, hash, pbkdf, iterTimeMs, iterations, memoryKiB, parallel } = parameters;
   return [
