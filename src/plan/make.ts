@@ -255,7 +255,8 @@ export class Planner {
     if (!this.options.repair) throw writesAnyway("an md array");
     const members = place.members.map((member) => this.device(member));
     const id = this.id("array");
-    const path = `/dev/md/${this.options.tag}-${id}`;
+    // mdadm(8) takes names of at most 32 characters: the tag's last part tells plans apart.
+    const path = `/dev/md/unterbau-${this.options.tag.split("-").at(-1)}-${id}`;
     this.add({
       id,
       title: "The array, from exactly these members",

@@ -33,6 +33,8 @@ const PACKAGES: { readonly [program: string]: Names } = {
   dmsetup: { debian: "dmsetup", fedora: "device-mapper", suse: "device-mapper", arch: "device-mapper" },
   mdadm: { debian: "mdadm" },
   udevadm: { debian: "udev", fedora: "systemd-udev", arch: "systemd" },
+  systemctl: { debian: "systemd" },
+  diff: { debian: "diffutils" },
   modprobe: { debian: "kmod" },
 };
 

@@ -14,15 +14,11 @@ export function leftBehind(): DoctorItem[] {
   const { plans, damaged } = storedPlans(runDir());
   const plansLeft = plans.filter(({ owner }) => !isAlive(owner)).map(({ path }) => path);
   return [
+    ...unreadable(runs.findings.map((f) => f.message)),
     item(
       "crashed runs",
       crashed.map(({ record }) => `${record.run} (${record.sources.map((s) => s.realpath).join(", ")})`),
       "the next command on their sources takes back what they had not finished",
-    ),
-    item(
-      "unreadable runs",
-      runs.findings.map((f) => f.message),
-      "a repair that was cut off may hide there: run doctor as root",
     ),
     item("plans", [...plansLeft, ...damaged], "unterbau recover, as root, takes down what they have opened"),
     item(
@@ -38,6 +34,14 @@ export function leftBehind(): DoctorItem[] {
       "unterbau umount DIR, by the user who mounted, takes each away",
     ),
   ];
+}
+
+/** Other users than root cannot look into root's runs: that is no fault of theirs. */
+function unreadable(messages: readonly string[]): DoctorItem[] {
+  if (messages.length === 0) return [];
+  const without = "a repair that was cut off may hide there (root sees it)";
+  const base = { group: "host", name: "all runs", ok: false, required: false, install: null } as const;
+  return [{ ...base, detail: messages.join("; "), without }];
 }
 
 function item(name: string, found: readonly string[], without: string): DoctorItem {

@@ -37,10 +37,12 @@ const PROGRAMS: readonly (readonly [name: string, without: string, required: boo
   ["cryptsetup", "convert --to-luks: no LUKS container is made; run-plan: none is opened by the kernel", false],
   ["qemu-nbd", "run-plan: images other than raw ones are not opened by the kernel", false],
   ["losetup", "run-plan: files and partitions are not opened by the kernel", false],
-  ["vgchange", "run-plan: volume groups are not opened by the kernel", false],
+  ["vgchange", "run-plan: volume groups are not opened by the kernel; check --via lvm-snapshot", false],
   ["dmsetup", "run-plan: groups whose names are taken; list: what cipher a mapping has", false],
   ["mdadm", "run-plan: RAID arrays are not assembled by the kernel", false],
   ["udevadm", "run-plan: devices are not waited for", false],
+  ["systemctl", "boot: no guest is started at the host's boot; unlock: units are not started", false],
+  ["diff", "boot: what changes in the host's files is not shown", false],
   ["modprobe", "run-plan: the kernel's modules must be loaded already", false],
 ];
 

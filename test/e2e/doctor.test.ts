@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv } from "ajv";
@@ -59,6 +59,25 @@ it("names what is missing, what is lost, and the command that brings it", async 
   expect(item("libvirt")).toMatchObject({ ok: false, required: false });
   const text = (await hidden()).stdout.toString();
   expect(text).toMatch(/^missing fuse2fs .*; without it: mount: .*; to install: zypper install/m);
+});
+
+it("for a user: what only root can see is no failure", async () => {
+  const runs = join(folder, "closed/runs");
+  mkdirSync(runs, { recursive: true, mode: 0o700 });
+  const argv = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, CLI, "doctor", "--json"];
+  chmodSync(folder, 0o755);
+  chmodSync(join(folder, "closed"), 0o755);
+  const r = await run("setpriv", argv, { env: { ...env, UNTERBAU_STATE_DIR: join(folder, "closed") } });
+  const document = JSON.parse(r.stdout.toString()) as DoctorDocument;
+  expect(document.items.find((i) => i.name === "all runs")).toMatchObject({
+    group: "host",
+    ok: false,
+    required: false,
+  });
+  expect(document.items.filter((i) => i.group === "left-behind" && !i.ok)).toEqual([]);
+  // It cannot write its undo logs there, which is one.
+  expect(document.items.filter((i) => i.required && !i.ok).map((i) => i.name)).toEqual(["state folder"]);
+  expect(r.code).toBe(1);
 });
 
 it("says what killed commands have left, with exit code 1", async () => {

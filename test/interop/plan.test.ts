@@ -238,6 +238,10 @@ describe("a plan", () => {
     expect(() => makePlan([root(array)], OPTIONS)).toThrow(
       expect.objectContaining({ feature: "an md array without --repair" }),
     );
+    // A name that mdadm takes, for the tag of a run-plan, too: at most 32 characters.
+    const tag = "unterbau-20261124-162836-c728e3";
+    const made = makePlan([root(array)], { ...OPTIONS, repair: true, tag }).steps.find((s) => s.id === "array1")!;
+    expect(made.probe).toEqual({ kind: "path", path: "/dev/md/unterbau-c728e3-array1" });
   });
 
   it("keeps udev from the guest's members, by UUIDs that are UUIDs", () => {
