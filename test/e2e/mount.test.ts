@@ -2,15 +2,19 @@ import { type ChildProcess, spawn } from "node:child_process";
 import {
   chmodSync,
   chownSync,
+  closeSync,
   copyFileSync,
+  fsyncSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -169,6 +173,24 @@ describe("mount", () => {
     const replayed = await mounted(copyOf(image, fresh("copy.img")), folder, "rw,noatime", kernelFacts);
     expect(replayed.has("/last")).toBe(true);
     expect(seen).toEqual(shared(replayed));
+  });
+
+  it("replays fast commits, too, which our own reader refuses", async () => {
+    const image = fresh("fast.img");
+    await must("mke2fs", ["-q", "-F", "-t", "ext4", "-O", "fast_commit", `${image}.live`, "64M"]);
+    await mounted(`${image}.live`, folder, "noatime", async (root) => {
+      writeFileSync(join(root, "before"), "");
+      await must("sync", ["-f", root]);
+      const fd = openSync(join(root, "fast"), "w");
+      writeSync(fd, "small");
+      fsyncSync(fd);
+      closeSync(fd);
+      copyFileSync(`${image}.live`, image);
+    });
+    expect((await unterbau(["ls", image, "--volume", "disk1"], { env })).stderr).toContain("fast commits");
+    const m = await mounting(image, ["--volume", "disk1"]);
+    expect(readFileSync(join(m.at, "fast"), "utf8")).toBe("small");
+    expect((await umount(m.at)).code).toBe(0);
   });
 
   it("opens LUKS with a key; without one it says what to do", async () => {
