@@ -8,6 +8,8 @@ const F_OFD_SETLK = 37;
 const F_RDLCK = 0;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
+/** As l_len: all bytes from there, however far the file grows. */
+const TO_THE_END = 0;
 
 /** QEMU block/file-posix.c: byte `PERM_BASE + n` is locked by who uses permission n, `SHARED_BASE + n` by who denies it to others. */
 const PERM_BASE = 100;
@@ -105,12 +107,12 @@ function call(fd: number, command: number, lock: Uint8Array): number | null {
 }
 
 /** struct flock of 64-bit Linux: l_type i16 at 0, l_whence i16 at 2, l_start i64 at 8, l_len i64 at 16, l_pid i32 at 24 (must be 0). */
-function flock(type: number, offset: number): Uint8Array {
+function flock(type: number, offset: number, length = 1): Uint8Array {
   const bytes = new Uint8Array(32);
   const view = new DataView(bytes.buffer);
   view.setInt16(0, type, true);
   view.setBigInt64(8, BigInt(offset), true);
-  view.setBigInt64(16, 1n, true);
+  view.setBigInt64(16, BigInt(length), true);
   return bytes;
 }
 
@@ -126,6 +128,12 @@ export function lockExclusively(fd: number): boolean {
   const name = errnoName(errno);
   if (name === "EAGAIN" || name === "EACCES") return false;
   throw systemError("cannot lock", errno);
+}
+
+/** True: no other open file description has a lock anywhere on the file. False: one has, or nobody can tell. */
+export function isUnlocked(fd: number): boolean {
+  const lock = flock(F_WRLCK, 0, TO_THE_END);
+  return call(fd, F_OFD_GETLK, lock) === null && new DataView(lock.buffer).getInt16(0, true) === F_UNLCK;
 }
 
 /** Would an exclusive lock on the byte be refused? Then another open file description has it locked. */

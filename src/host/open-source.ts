@@ -3,8 +3,7 @@ import { StorageError } from "../core/errors.ts";
 import { type FileDevice, type FileDeviceOptions, openFileDevice } from "../core/file-device.ts";
 import { blockDeviceSectorSize, blockDeviceSize, refuseBlockDeviceInUse } from "./block-device.ts";
 import { systemHoles } from "./holes.ts";
-import { mayBeLocked } from "./lock-list.ts";
-import { type LockMode, lockSource, type SourceLock } from "./locks.ts";
+import { isUnlocked, type LockMode, lockSource, type SourceLock } from "./locks.ts";
 import { fileUnderLoop, refuseFileUnderLoop, refuseLoopsInUse } from "./loop-device.ts";
 import { systemPrefetch } from "./prefetch.ts";
 import type { SourceIdentity } from "./source-identity.ts";
@@ -48,7 +47,7 @@ export async function openSource(
   try {
     const held = mode === "look" ? "read" : mode;
     if (block && under !== null) lockUnder(file, under, held);
-    const free = mode === "look" && !block && !mayBeLocked(fstatSync(file.fd));
+    const free = mode === "look" && !block && isUnlocked(file.fd);
     const lock = free ? null : lockSource(file.fd, path, held);
     const confirm = () => {
       if (lock !== null) return;
