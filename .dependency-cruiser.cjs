@@ -34,6 +34,7 @@ const may = {
     "usecases/life-documents",
     "usecases/boot-documents",
     "usecases/trim-documents",
+    "usecases/backup-documents",
     "usecases/header-documents",
     "bytes/text",
   ],

@@ -30,6 +30,8 @@ fusermount3:fuse3:mounts them
 virsh:libvirt-clients:finds guests by name
 libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
 qemu-system-x86_64:qemu-system-x86:the same
+restic:restic:keeps backups in tests
+borg:borgbackup:the same
 shellcheck:shellcheck:judges the runbooks that plan prints"
 [ "$purpose" != vm ] || needs="$needs
 qemu-system-x86_64:qemu-system-x86:runs a virtual machine with a real kernel

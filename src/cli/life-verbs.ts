@@ -19,12 +19,20 @@ export interface LockFlags extends PlainFlags {
   readonly guestOnly?: boolean;
 }
 
+/** Exit codes: of a failure, of a wrong command line, of a Ctrl-C. */
+export interface Codes {
+  readonly failed: number;
+  readonly usage: number;
+  readonly cancelled: number;
+}
+
 type Verb = <F extends PlainFlags>(
   load: () => Promise<{ run: Run<F> }>,
+  codes?: Codes,
 ) => (sources: readonly string[], flags: F) => Promise<void>;
 
 /** The verbs for the daily life of an encrypted guest. */
-export function addLifeVerbs(program: Command, verb: Verb): void {
+export function addLifeVerbs(program: Command, verb: Verb, checkCodes: Codes): void {
   withKeys(onGuest(program.command("unlock")))
     .description("open and mount what a guest's disks lie on, as /etc/crypttab and /etc/fstab say (as root)")
     .option("--start", "start the guest then")
@@ -40,6 +48,7 @@ export function addLifeVerbs(program: Command, verb: Verb): void {
 
   addBoot(program, verb);
   addTrim(program, verb);
+  addBackup(program, verb, checkCodes);
 
   onGuest(program.command("lock"))
     .description("shut a guest down, then unmount and close what it lies on (as root)")
@@ -93,6 +102,72 @@ function withKeys(command: Command): Command {
     .option("--no-prompt", "never ask for a passphrase on the terminal");
 }
 
+export interface BackupFlags extends PlainFlags {
+  readonly connect?: string;
+  readonly to?: string;
+  readonly from?: string;
+  readonly id?: string;
+  readonly content?: boolean;
+  readonly live?: boolean;
+  readonly scratch?: string;
+  readonly plaintext?: boolean;
+  readonly repoPasswordFile?: string;
+  readonly checkerTimeout?: number;
+  readonly keyFile?: readonly string[];
+  readonly keyFd?: number;
+  readonly prompt?: boolean;
+}
+
+const PLACE = "DIR, restic:REPO or borg:REPO";
+
+function addBackup(program: Command, verb: Verb, checkCodes: Codes): void {
+  const load = () => import("./verbs/backup.ts");
+  const inRepository = (command: Command) =>
+    command
+      .option(
+        "--repo-password-file <file>",
+        "password of the repository, read by restic or borg; default: as they find it",
+      )
+      .option("--json", "one JSON document");
+  const own = inRepository(onGuest(program.command("backup")))
+    .description("back up a guest's disks as they are encrypted, with LUKS headers, XML and firmware variables")
+    .usage("[options] <vm:guest> | backup list --from PLACE | backup verify <vm:guest> --from PLACE")
+    // What stands behind list and verify is theirs.
+    .enablePositionalOptions()
+    .option("--to <place>", PLACE)
+    .option("--content", "what the guest sees, also where the host encrypts it")
+    .option("--live", "of a running guest, as it is in one instant")
+    .option("--scratch <dir>", "with --live: where what it overwrites goes, in memory or encrypted; default: memory")
+    .option("--plaintext", "let what is encrypted on this host lie in the clear in the backup")
+    .addHelpText(
+      "after",
+      "\nA backup that was cut off is never listed, and nothing is restored from it.\n\nExample:\n  unterbau backup vm:mail --to restic:/srv/repo --repo-password-file /root/repo.pw\n  unterbau backup list --from /srv/backup\n  unterbau backup verify vm:mail --from /srv/backup --key-file mail.key",
+    )
+    .action((guest: string, flags: BackupFlags) => verb<BackupFlags>(load)(["make", guest], flags));
+  inRepository(own.command("list"))
+    .description("the whole backups in a place, and which were cut off")
+    .requiredOption("--from <place>", PLACE)
+    .option("--debug", "show stack traces")
+    .addHelpText("after", "\nExample:\n  unterbau backup list --from /srv/backup")
+    .action((flags: BackupFlags) => verb<BackupFlags>(load)(["list"], flags));
+  inRepository(withKeys(own.command("verify")))
+    .description("read a backup back, compare its hashes, check its file systems on an overlay")
+    .argument("<vm:guest>", "the guest that was backed up; it need not be there any more", guestName)
+    .requiredOption("--from <place>", PLACE)
+    .option("--id <id>", "this backup; default: the newest")
+    .option(
+      "--scratch <dir>",
+      "where a repository's disks are restored to for it; default: memory, for ciphertext /tmp",
+    )
+    .option("--checker-timeout <seconds>", "end a checker that runs longer than this", parseCount, 3600)
+    .option("--debug", "show stack traces")
+    .addHelpText(
+      "after",
+      "\nExit codes as fsck(8): 0 clean · 4 errors found · 8 not checked, or not what was backed up · 16 usage\n\nExample:\n  unterbau backup verify vm:mail --from restic:/srv/repo --key-file mail.key",
+    )
+    .action((guest: string, flags: BackupFlags) => verb<BackupFlags>(load, checkCodes)(["verify", guest], flags));
+}
+
 export interface BootFlags extends PlainFlags {
   readonly dryRun?: boolean;
   readonly yes?: boolean;
@@ -141,10 +216,12 @@ function addBoot(program: Command, verb: Verb): void {
 
 function onGuest(command: Command): Command {
   return command
-    .argument("<vm:guest>", "a libvirt guest, by its name or UUID", (text: string) => {
-      if (!/^vm:./.test(text)) throw new InvalidArgumentError(`a guest is named vm:NAME, such as vm:${text || "mail"}`);
-      return text.slice("vm:".length);
-    })
+    .argument("<vm:guest>", "a libvirt guest, by its name or UUID", guestName)
     .option("--connect <uri>", "libvirt's connection; default: as virsh")
     .option("--debug", "show stack traces");
+}
+
+function guestName(text: string): string {
+  if (!/^vm:./.test(text)) throw new InvalidArgumentError(`a guest is named vm:NAME, such as vm:${text || "mail"}`);
+  return text.slice("vm:".length);
 }

@@ -98,7 +98,8 @@ const program = new Command("unterbau")
   .description("The storage under KVM guests: inspect, check, repair and undo, from the host, without root.")
   .version(VERSION, "-V, --version")
   .showHelpAfterError("(unterbau --help lists the verbs, unterbau VERB --help explains one)")
-  .configureHelp({ sortSubcommands: false });
+  .configureHelp({ sortSubcommands: false })
+  .enablePositionalOptions();
 
 program
   .command("list")
@@ -311,7 +312,7 @@ program
   )
   .action((flags: PlainFlags) => verb<PlainFlags>(() => import("./verbs/recover.ts"))([], flags));
 
-addLifeVerbs(program, verb);
+addLifeVerbs(program, verb, CHECK);
 addLuksVerbs(program, verb);
 
 program
@@ -337,7 +338,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     await program.parseAsync([...own], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    exitCode = error.exitCode === 0 ? 0 : argv[0] === "check" || argv[0] === "run-plan" ? CHECK.usage : OTHER.usage;
+    exitCode = error.exitCode === 0 ? 0 : usesFsckCodes(argv) ? CHECK.usage : OTHER.usage;
   }
   process.exitCode = exitCode;
+}
+
+function usesFsckCodes([verb, action]: readonly string[]): boolean {
+  return verb === "check" || verb === "run-plan" || (verb === "backup" && action === "verify");
 }

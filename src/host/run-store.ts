@@ -216,7 +216,7 @@ export function pendingRunsFor(states: readonly string[], identity: SourceIdenti
 
 const RUN_ID = /^\d{8}-\d{6}-[a-z0-9]{4}$/;
 
-function newRunId(now: Date): string {
+export function newRunId(now: Date): string {
   const time = now.toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   const suffix = Array.from({ length: 4 }, () => SUFFIX_LETTERS[randomInt(SUFFIX_LETTERS.length)]).join("");
   return `${time}-${suffix}`;

@@ -30,11 +30,14 @@ const PACKAGES: { readonly [program: string]: Names } = {
   cryptsetup: { debian: "cryptsetup-bin", fedora: "cryptsetup", suse: "cryptsetup", arch: "cryptsetup" },
   "qemu-nbd": { debian: "qemu-utils", fedora: "qemu-img", suse: "qemu-tools", arch: "qemu-img" },
   vgchange: { debian: "lvm2" },
+  lvchange: { debian: "lvm2" },
+  systemctl: { debian: "systemd" },
+  diff: { debian: "diffutils" },
+  restic: { debian: "restic" },
+  borg: { debian: "borgbackup", arch: "borg" },
   dmsetup: { debian: "dmsetup", fedora: "device-mapper", suse: "device-mapper", arch: "device-mapper" },
   mdadm: { debian: "mdadm" },
   udevadm: { debian: "udev", fedora: "systemd-udev", arch: "systemd" },
-  systemctl: { debian: "systemd" },
-  diff: { debian: "diffutils" },
   modprobe: { debian: "kmod" },
 };
 

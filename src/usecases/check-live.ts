@@ -112,7 +112,7 @@ function refuseOthers(options: LiveCheckOptions): string {
 }
 
 /** What a check of one instant proves: as after a power cut, a journal makes it whole, and without one it may be in the middle of a change. */
-function judge(volume: Volume, found: CheckedVolumeDocument, quiesced: boolean): CheckedVolumeDocument {
+export function judge(volume: Volume, found: CheckedVolumeDocument, quiesced: boolean): CheckedVolumeDocument {
   if (found.verdict !== "would-repair" && found.verdict !== "errors-left") return found;
   if (found.verdict === "would-repair" && found.exitCode === E2FSCK_CORRECTED && onlyStaleTotals(found.log)) {
     const reason =

@@ -129,7 +129,7 @@ function sourceDevice(stack: Stack, volume: string | undefined): BlockDevice {
 }
 
 /** What an image shows to its guest; of a raw disk its own bytes, whatever is in them. */
-function wholeDisk(root: TreeNode): BlockDevice | null {
+export function wholeDisk(root: TreeNode): BlockDevice | null {
   const [below] = root.children;
   if (!below) return root.device;
   if (below.kind === "raw") return below.device;

@@ -132,14 +132,14 @@ export function refuseOtherChains(declared: ReadonlyMap<string, Declared>, named
   }
 }
 
-interface NamedDisk {
+export interface NamedDisk {
   /** Path, or URI of an NBD export. */
   readonly name: string;
   readonly declared: Declared;
 }
 
 /** The disks proper of a guest; drives for media are left out, and so is what it would start without. */
-async function disksOf(guest: Guest, options: SourceOptions): Promise<NamedDisk[]> {
+export async function disksOf(guest: Guest, options: SourceOptions): Promise<NamedDisk[]> {
   const found: NamedDisk[] = [];
   for (const disk of guest.domain.disks) {
     if (disk.device !== "disk" && disk.device !== "lun") continue;

@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { BackupVerifyDocument } from "../../src/usecases/backup-documents.ts";
 import type { CheckDocument } from "../../src/usecases/documents.ts";
 import type { TrimExplainDocument, TrimRunDocument } from "../../src/usecases/trim-documents.ts";
 import { must, run, unterbau } from "../helpers/cli.ts";
@@ -125,4 +126,17 @@ it("has the guest trim its file systems, and the image becomes smaller", async (
   const doc = JSON.parse(explained.stdout.toString()) as TrimExplainDocument;
   // Seen while it runs: its file system has no fstab, and that is what is said.
   expect(doc).toMatchObject({ state: "running", inside: { reason: "no /etc/fstab in an ext file system" } });
+});
+
+it("is backed up while it runs, and the backup can be restored", async () => {
+  const to = join(daemon.folder, "backups");
+  const args = ["backup", "vm:linux", "--live", "--scratch", scratch, "--to", to, "--json", "--connect", daemon.uri];
+  const made = await unterbau(args, { env });
+  expect(made.code, made.stderr).toBe(0);
+  expect(JSON.parse(made.stdout.toString())).toMatchObject({ live: true, disks: [{ target: "vda", kind: "content" }] });
+  const verified = await unterbau(["backup", "verify", "vm:linux", "--from", to, "--json"], { env });
+  expect(verified.code, verified.stderr).toBe(0);
+  const { check: found } = JSON.parse(verified.stdout.toString()) as BackupVerifyDocument;
+  expect(found.volumes.map((v) => v.verdict)).toEqual(["clean"]);
+  await atLeast(rounds() + 10);
 });

@@ -25,6 +25,13 @@ it("unlock and lock, on real encrypted volumes", async () => {
     expect(ajv.validate(verb, doc), ajv.errorsText()).toBe(true);
     return doc;
   };
+  expect(JSON.parse(read("backup.out"))).toMatchObject({ disks: [{ kind: "ciphertext", header: "vda.luks-header" }] });
+  expect(JSON.parse(read("verify.out"))).toMatchObject({ check: { volumes: [{ type: "ext4", verdict: "clean" }] } });
+  expect(read("backup-open.err")).toContain("mail-crypt is open: what lies in it may change");
+  expect(read("backup-plain.err")).toContain("would lie in the clear");
+  expect(JSON.parse(read("backup-content.out"))).toMatchObject({
+    disks: [{ kind: "content", source: "/dev/mapper/mail-crypt" }],
+  });
   const found = (doc: LifeDocument) => doc.steps.map((s) => `${s.kind} ${s.name} ${s.outcome}`);
   expect(found(document("unlock", "unlock.out"))).toEqual([
     "crypt mail-crypt done",

@@ -11,6 +11,8 @@ luks /dev/plain/mail luks2 /run/key
 luks $v/d2 luks1 /run/key
 luks $v/d3 luks2 /run/other
 cryptsetup open --key-file /run/key /dev/plain/mail mail-crypt
+ext4 /dev/mapper/mail-crypt mail
+# In the boot block, which a file system leaves alone.
 echo "the guest's own bytes" | dd of=/dev/mapper/mail-crypt conv=notrunc status=none
 cryptsetup open --key-file /run/key $v/d2 images
 ext4 /dev/mapper/images images
@@ -49,7 +51,10 @@ node() { # node FILE STATE-OF-OTHER
 <test:runstate>5</test:runstate></domain>
 <domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'><name>other</name><uuid>00000001-0000-4000-8000-000000000000</uuid>
 <memory>65536</memory><os><type>hvm</type></os><devices>$(disk file file /srv/images/root.raw vda)</devices>
-<test:runstate>$2</test:runstate></domain></node>
+<test:runstate>$2</test:runstate></domain>
+<domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'><name>solo</name><uuid>00000002-0000-4000-8000-000000000000</uuid>
+<memory>65536</memory><os><type>hvm</type></os><devices>$(disk block dev /dev/mapper/mail-crypt vda)</devices>
+<test:runstate>5</test:runstate></domain></node>
 X
 }
 node /run/node.xml 5
@@ -65,10 +70,30 @@ same() { state >/run/after; diff /run/before /run/after || fail "$1 left somethi
 life() { # life NAME EXIT-CODE ARGUMENT…
   local name=$1 want=$2 got=0
   shift 2
-  unterbau "$@" --connect test:///run/node.xml >"/share/$name.out" 2>"/share/$name.err" </dev/null || got=$?
+  local connect="--connect test:///run/node.xml"
+  [ "$1 $2" != "backup verify" ] || connect=
+  # shellcheck disable=SC2086
+  unterbau "$@" $connect >"/share/$name.out" 2>"/share/$name.err" </dev/null || got=$?
   [ $got = "$want" ] || { cat "/share/$name.out" "/share/$name.err"; fail "$name ended with $got"; }
   echo "$name: $got"
 }
+
+# Backups: the ciphertext while all is closed, the content while it is open.
+life backup 0 backup vm:solo --to /run/backups --json
+life verify 0 backup verify vm:solo --from /run/backups --key-file /run/key --json
+jq -r '.disks[0] | "\(.sha256)  \(.source)"' /share/backup.out >/run/sums
+sha256sum --check --quiet /run/sums || fail "the ciphertext is another one"
+[ "$(jq -r '.headers[0].uuid' /share/verify.out)" = "$(cryptsetup luksUUID /dev/plain/mail)" ] || fail "the header"
+cryptsetup open --test-passphrase --key-file /run/key --header /run/backups/*/vda.luks-header /dev/plain/mail || fail "the header does not unlock"
+life open-mail 0 unlock vm:solo --key-file /run/key
+life backup-open 1 backup vm:solo --to /run/backups
+life backup-plain 1 backup vm:solo --to /run/backups --content
+life backup-content 0 backup vm:solo --to /run/backups --content --plaintext --json
+life verify-content 0 backup verify vm:solo --from /run/backups --json
+jq -r '.disks[0] | "\(.sha256)  \(.source)"' /share/backup-content.out >/run/sums
+sha256sum --check --quiet /run/sums || fail "the content is another one"
+life close-mail 0 lock vm:solo
+same "backups"
 
 life dry 0 unlock vm:mail --dry-run
 same "a dry run"
