@@ -36,6 +36,7 @@ const may = {
     "usecases/trim-documents",
     "usecases/backup-documents",
     "usecases/header-documents",
+    "usecases/migrate-documents",
     "bytes/text",
   ],
   cli: ["usecases", "report", "plan/script", "stack/tree", "core/errors", "core/limits", "core/layer"],

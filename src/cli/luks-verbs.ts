@@ -1,6 +1,7 @@
 import type { Command } from "commander";
+import { type NewLuksFlags, withNewLuks } from "./luks-options.ts";
 import type { Run } from "./main.ts";
-import { collect, type PlainFlags, parseCount } from "./options.ts";
+import { collect, type PlainFlags, parseBytes, parseCount } from "./options.ts";
 
 export interface HeaderFlags extends PlainFlags {
   readonly to?: string;
@@ -11,9 +12,72 @@ export interface HeaderFlags extends PlainFlags {
   readonly prompt?: boolean;
 }
 
+export interface MigrateFlags extends PlainFlags, NewLuksFlags {
+  readonly toFile?: string;
+  readonly toDevice?: string;
+  readonly libvirtLuks?: boolean;
+  readonly mapped?: string;
+  readonly name?: string;
+  readonly replace?: boolean;
+  readonly allowDiscards?: boolean;
+  readonly overwrite?: boolean;
+  readonly repair?: boolean;
+  readonly rate?: number;
+  readonly checkerTimeout: number;
+  readonly keyFile?: readonly string[];
+  readonly keyFd?: number;
+  readonly prompt: boolean;
+  readonly connect?: string;
+  readonly shutdown?: boolean;
+  readonly timeout: number;
+  readonly forceOff?: boolean;
+  readonly dryRun?: boolean;
+  readonly resume?: string;
+  readonly rollback?: string;
+  readonly list?: boolean;
+  readonly force?: boolean;
+}
+
 type Verb = <F extends PlainFlags>(
   load: () => Promise<{ run: Run<F> }>,
 ) => (sources: readonly string[], flags: F) => Promise<void>;
+
+/** `migrate`: a guest onto encrypted storage. */
+export function addMigrate(program: Command, verb: Verb): void {
+  withNewLuks(plain(program.command("migrate")))
+    .description("move a shut off guest's disk into a new LUKS container, and define a guest on it")
+    .argument("[vm:guest]", "a libvirt guest with one disk, by its name or UUID")
+    .option("--to-file <path>", "a new file, LUKS1, which QEMU decrypts with a secret of libvirt's")
+    .option("--to-device <device>", "a block device, LUKS2, which the host opens")
+    .option("--libvirt-luks", "with --to-device: LUKS1, which QEMU decrypts")
+    .option("--mapped <name>", "with --to-device: its name below /dev/mapper; default: the new guest's")
+    .option("--name <name>", "what the new guest is called; default: GUEST-luks")
+    .option("--replace", "the new guest takes the old one's name and addresses; the old one becomes GUEST-plain")
+    .option("--allow-discards", "let the guest's discards through: who sees the storage sees what is free")
+    .option("--overwrite", "what an existing device holds may be lost")
+    .option("--repair", "repair file systems in the copy; without it a guest that is not clean is refused")
+    .option("--rate <bytes>", "copy at most so many bytes a second (50M)", parseBytes)
+    .option("--checker-timeout <seconds>", "end a checker that runs longer than this", parseCount, 3600)
+    .option("--key-file <file>", "key for LUKS inside the guest: FILE, UUID=FILE, or - (repeatable)", collect)
+    .option("--key-fd <n>", "read such a key from this file descriptor", parseCount)
+    .option("--no-prompt", "never ask for a passphrase on the terminal")
+    .option("--connect <uri>", "libvirt's connection; default: as virsh")
+    .option("--shutdown", "shut the guest down first (ACPI)")
+    .option("--timeout <seconds>", "with --shutdown: how long it may take", parseCount, 300)
+    .option("--force-off", "with --shutdown: cut its power when it has not shut down by then")
+    .option("--dry-run", "look at everything, print the steps, change nothing")
+    .option("--resume <run>", "go on with a migration that was interrupted")
+    .option("--rollback <run>", "take all of a migration back")
+    .option("--force", "with --rollback: also one that is done; what the new guest wrote is lost")
+    .option("--list", "the migrations that are known, and where each stands")
+    .addHelpText(
+      "after",
+      "\nThe old guest and its disk stay; libvirt's XML of both says that only the new one may be started.\n\nExamples:\n  unterbau migrate vm:mail --to-file /srv/mail.luks --dry-run\n  unterbau migrate vm:mail --to-device /dev/vg/mail --replace --recovery-key\n  unterbau migrate --resume 20261124-101112-ab12",
+    )
+    .action((guest: string | undefined, flags: MigrateFlags) =>
+      verb<MigrateFlags>(() => import("./verbs/migrate.ts"))([guest ?? ""], flags),
+    );
+}
 
 /** The verbs that make, keep and end LUKS containers. */
 export function addLuksVerbs(program: Command, verb: Verb): void {

@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import { addLifeVerbs } from "./life-verbs.ts";
 import { withNewLuks } from "./luks-options.ts";
-import { addLuksVerbs } from "./luks-verbs.ts";
+import { addLuksVerbs, addMigrate } from "./luks-verbs.ts";
 import {
   type CheckFlags,
   type ConvertFlags,
@@ -314,6 +314,7 @@ program
 
 addLifeVerbs(program, verb, CHECK);
 addLuksVerbs(program, verb);
+addMigrate(program, verb);
 
 program
   .command("doctor")

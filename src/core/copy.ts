@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { alignDown, isZero } from "../bytes/integers.ts";
 import type { BlockDevice } from "./device.ts";
 
@@ -18,6 +19,8 @@ export interface CopyOptions {
   /** Everything below `done` is durable in the target. */
   readonly onCheckpoint?: ((done: number) => Promise<void>) | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
+  /** At most so many bytes a second, on the average; holes that are not written do not count. */
+  readonly rate?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,7 +41,7 @@ export async function copyDevice(
   target: BlockDevice,
   options: CopyOptions,
 ): Promise<CopyProgress> {
-  const { blank, signal, every = CHECKPOINT, onCheckpoint, onProgress } = options;
+  const { blank, signal, every = CHECKPOINT, onCheckpoint, onProgress, rate } = options;
   const total = source.size;
   // One chunk is written while the next is read.
   const buffers = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)] as const;
@@ -48,6 +51,14 @@ export async function copyDevice(
   let done = options.from ?? 0;
   let saved = done;
 
+  const began = performance.now();
+  let counted = 0;
+  const slowDown = async (bytes: number): Promise<void> => {
+    if (rate === undefined) return;
+    counted += bytes;
+    const ahead = (counted / rate) * 1000 - (performance.now() - began);
+    if (ahead > 0) await wait(ahead, undefined, { signal }).catch(() => signal?.throwIfAborted());
+  };
   const zeros = async (offset: number, length: number): Promise<void> => {
     if (!blank && length > 0) await target.zero(offset, length, { signal });
   };
@@ -74,11 +85,13 @@ export async function copyDevice(
         // It is awaited with the next chunk, or at the end.
         writing.catch(() => undefined);
         done += length;
+        await slowDown(length);
       } else {
         await writing;
         // Where zeros are written they take as long as data, and are counted like it.
         const stop = blank ? end : Math.min(alignDown(done, CHUNK) + CHUNK, end);
         await zeros(done, stop - done);
+        if (!blank) await slowDown(stop - done);
         done = stop;
       }
       onProgress?.({ done, total, written });

@@ -52,6 +52,13 @@ export function recordHeader(record: HeaderRecord): void {
   for (const path of [`${record.file}${ENDING}`, join(headerFolder(), "index", `${name}${ENDING}`)]) put(path, text);
 }
 
+/** Removes a backup and what is known of it: what it opened is gone. */
+export function removeHeader(file: string): void {
+  const name = createHash("sha256").update(file).digest("hex").slice(0, 32);
+  for (const path of [file, `${file}${ENDING}`, join(headerFolder(), "index", `${name}${ENDING}`)])
+    rmSync(path, { force: true });
+}
+
 /** All records of all state folders that can be read, newest first. */
 export function headerRecords(states: readonly string[] = stateDirs()): HeaderRecord[] {
   const found = states.flatMap((state) => {

@@ -6,7 +6,7 @@ import { systemHoles } from "./holes.ts";
 import { isUnlocked, type LockMode, lockSource, type SourceLock } from "./locks.ts";
 import { fileUnderLoop, refuseFileUnderLoop, refuseLoopsInUse } from "./loop-device.ts";
 import { systemPrefetch } from "./prefetch.ts";
-import type { SourceIdentity } from "./source-identity.ts";
+import { type SourceIdentity, sourceIdentity } from "./source-identity.ts";
 
 export interface OpenedSource {
   readonly file: FileDevice;
@@ -62,6 +62,13 @@ export async function openSource(
     await file[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Opens an image or block device for reading, whoever uses it: for what is changed by nobody's writing, such as a LUKS header. */
+export function openUnlocked(path: string): FileDevice {
+  const { kind, realpath } = sourceIdentity(path);
+  if (kind === "file") return openFileDevice(realpath);
+  return openFileDevice(realpath, { size: blockDeviceSize(realpath), sectorSize: blockDeviceSectorSize(realpath) });
 }
 
 /** Locks the file under a loop device until the device is closed. */

@@ -60,9 +60,19 @@ export function withGuard(xml: string, guard: Guard | null): string {
 }
 
 /** The element by itself. */
-function guardXml({ role, partner, run, state }: Guard): string {
-  const attributes = Object.entries({ role, partner, run, state }).map(([name, value]) => ` ${name}="${value}"`);
-  return `<${GUARD_PREFIX}:migration xmlns:${GUARD_PREFIX}="${GUARD_NAMESPACE}"${attributes.join("")}/>`;
+function guardXml(guard: Guard): string {
+  return `<${GUARD_PREFIX}:migration xmlns:${GUARD_PREFIX}="${GUARD_NAMESPACE}" ${attributes(guard)}/>`;
+}
+
+/** What `virsh metadata --set` wants: it adds the namespace itself. */
+export function guardForVirsh(guard: Guard): string {
+  return `<migration ${attributes(guard)}/>`;
+}
+
+function attributes({ role, partner, run, state }: Guard): string {
+  return Object.entries({ role, partner, run, state })
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(" ");
 }
 
 function guardIn(metadata: Element | null): Element | null {

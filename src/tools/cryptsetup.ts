@@ -97,6 +97,16 @@ export async function testPassphrase(
   }
 }
 
+/** The volume key, by way of a pipe; the caller wipes it. Throws `key` when `key` opens no keyslot. */
+export async function volumeKey(path: string, key: Uint8Array, options: CryptsetupOptions = {}): Promise<Uint8Array> {
+  const text = await cryptsetup(["luksDump", "--dump-volume-key", "--key-file=-"], path, [key], options);
+  // Lines of bytes as two digits each, the first behind its title, which older versions call MK dump.
+  const [, digits] = /^(?:MK dump|Volume key):((?:\s+(?:[0-9a-f]{2}\b ?)+)+)/m.exec(text) ?? [];
+  const bytes = Buffer.from((digits ?? "").replace(/\s/g, ""), "hex");
+  if (bytes.length > 0) return bytes;
+  throw new StorageError("io", "cryptsetup luksDump told no volume key", { layer: "luks" });
+}
+
 /** Writes header and keyslots into a new file. */
 export async function luksHeaderBackup(path: string, file: string, options: CryptsetupOptions = {}): Promise<void> {
   await cryptsetup(["luksHeaderBackup", `--header-backup-file=${file}`], path, [], options);
@@ -123,7 +133,7 @@ async function cryptsetup(
   path: string,
   keys: readonly Uint8Array[],
   options: CryptsetupOptions,
-): Promise<void> {
+): Promise<string> {
   const program = findProgram("cryptsetup");
   if (program === null) {
     throw new StorageError("unsupported", "cryptsetup is not installed", {
@@ -143,7 +153,7 @@ async function cryptsetup(
           options,
         )
       : await start(program, [...args, "--batch-mode", "--", path], keys, options);
-  if (ended.code === 0) return;
+  if (ended.code === 0) return ended.stdout;
   if (options.signal?.aborted) throw new StorageError("cancelled", "cancelled");
   throw failure(action, path, ended);
 }

@@ -29,6 +29,8 @@ export interface ConvertOptions extends SourceOptions {
   readonly verify: boolean;
   /** Bytes after which an interrupted copy can be continued; default 512 MiB. */
   readonly checkpointBytes?: number | undefined;
+  /** Bytes a second at most. */
+  readonly rate?: number | undefined;
   readonly onProgress?: ((phase: "copying" | "verifying", progress: CopyProgress) => void) | undefined;
 }
 
@@ -71,6 +73,7 @@ export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
       every: options.checkpointBytes ?? CHECKPOINT,
       onCheckpoint: (done) => target.checkpoint(done),
       onProgress: (p) => onProgress?.("copying", p),
+      rate: options.rate,
       signal,
     });
     await target.checkpoint(progress.done);
@@ -112,7 +115,8 @@ function refuseItself(options: ConvertOptions): void {
   }
 }
 
-function sourceDevice(stack: Stack, volume: string | undefined): BlockDevice {
+/** The whole disk as the guest sees it, or a volume of it. */
+export function sourceDevice(stack: Stack, volume: string | undefined): BlockDevice {
   if (volume !== undefined) return readableVolume(stack, volume).device;
   const [root, ...others] = stack.tree.roots;
   if (others.length > 0) {

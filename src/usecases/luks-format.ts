@@ -1,7 +1,7 @@
 import { StorageError } from "../core/errors.ts";
-import { openFileDevice } from "../core/file-device.ts";
 import type { KeyProvider, Secret } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
+import { openUnlocked } from "../host/open-source.ts";
 import { readLuksHeader } from "../layers/luks/layer.ts";
 import type { LuksHeader } from "../layers/luks/types.ts";
 import { type FormatParameters, luksAddKey, luksFormat } from "../tools/cryptsetup.ts";
@@ -75,7 +75,7 @@ export async function formatLuks(path: string, luks: NewLuks, options: FormatOpt
 
 /** The verified header at the start of a file or device. */
 export async function headerOf(path: string, limits: Limits = DEFAULT_LIMITS): Promise<LuksHeader> {
-  await using device = openFileDevice(path);
+  await using device = openUnlocked(path);
   // Awaited here: the device is closed when this returns.
   return await readLuksHeader(device, { limits });
 }

@@ -105,8 +105,8 @@ export async function openNewLuks(
   return Object.assign(target, { made });
 }
 
-/** Every byte of the content is written: in ciphertext nothing is a hole. */
-function refuseFull(path: string, size: number): void {
+/** Every byte of the content is written: in ciphertext nothing is a hole. Throws `io` when there is no room for that. */
+export function refuseFull(path: string, size: number): void {
   let free: number;
   try {
     const { bavail, bsize } = statfsSync(dirname(path));

@@ -5,11 +5,11 @@ import type { HeaderRecord } from "../host/header-store.ts";
 import { openRun } from "../host/run.ts";
 import { type SourceIdentity, sourceIdentity } from "../host/source-identity.ts";
 import type { LuksHeader } from "../layers/luks/types.ts";
+import { contentOfDevice } from "./device-content.ts";
 import type { HeaderRestoreDocument } from "./header-documents.ts";
 import { findBackups, type HeaderOptions, isOf, restoreInto, Scratch, standingOf } from "./headers.ts";
 import { headerOf } from "./luks-format.ts";
 import { recoverSource } from "./recover.ts";
-import { openForInspection } from "./sources.ts";
 
 export interface RestoreOptions extends HeaderOptions {
   /** Path of the backup; default: the newest of this device. */
@@ -82,17 +82,8 @@ async function refuseOther(
     throw refused(`the header on ${name} is that of ${present.uuid}; the backup is of ${restored.uuid}`);
   }
   if (!isOf(record, device)) throw refused(`${name} has no LUKS header, and the backup is of ${record.device}`);
-  const what = await contentOf(device);
+  const what = await contentOfDevice(device);
   if (what !== null) throw refused(`${name} holds ${what} now`);
-}
-
-/** What is recognised at its start; null: nothing. */
-async function contentOf(device: string): Promise<string | null> {
-  const keys = { secretsFor: async () => [] };
-  await using opened = await openForInspection({ sources: [device], format: "raw", keys });
-  const node = opened.stack.tree.roots[0]?.children[0]?.children[0];
-  if (!node || node.kind === "unknown") return null;
-  return node.kind === "filesystem" ? String(node.details.type) : node.kind;
 }
 
 function refused(what: string): StorageError {

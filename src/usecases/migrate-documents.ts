@@ -1,0 +1,34 @@
+/** The documents of migrate (docs/schemas). */
+
+export interface MigrateDocument {
+  readonly schema: "unterbau/migrate/1";
+  /** For --resume and --rollback; null for --dry-run. */
+  readonly run: string | null;
+  readonly state: "planned" | "done" | "rolled-back";
+  readonly guest: { readonly name: string; readonly uuid: string };
+  readonly clone: { readonly name: string; readonly uuid: string };
+  readonly target: string;
+  /** Who decrypts. */
+  readonly openedBy: "qemu" | "host";
+  /** Bytes of the guest's disk. */
+  readonly size: number;
+  readonly steps: readonly { readonly name: string; readonly what: string }[];
+  /** What a person should know of this guest. */
+  readonly notes: readonly string[];
+  /** SHA-256 of the disk, and of what a second reader decrypted; null: not done. */
+  readonly sha256: string | null;
+  /** The backup of the header. */
+  readonly header: string | null;
+}
+
+export interface MigrationsDocument {
+  readonly schema: "unterbau/migrations/1";
+  readonly migrations: readonly {
+    readonly run: string;
+    readonly guest: string;
+    readonly clone: string;
+    readonly target: string;
+    /** done, or the step that it stands at. */
+    readonly state: string;
+  }[];
+}

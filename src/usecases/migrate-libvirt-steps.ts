@@ -1,0 +1,170 @@
+import { closeSync, constants, openSync, rmSync, writeFileSync } from "node:fs";
+import type { MigrationJournal } from "../host/migration-store.ts";
+import { cloneXml } from "../libvirt/clone-xml.ts";
+import { GUARD_NAMESPACE, GUARD_PREFIX, type Guard, guardForVirsh } from "../libvirt/guard.ts";
+import { virsh } from "../tools/virsh.ts";
+import { setSecretValue } from "../tools/virsh-secret.ts";
+import { type Step, type StepContext, unlockingKey } from "./migrate-step.ts";
+
+export const guard: Step = {
+  name: "guard",
+  what: "mark the guest, so that it is not started meanwhile, and take it out of autostart",
+  goesOn: true,
+  async perform(context) {
+    await setGuard(context, "old", "copying");
+    if (context.journal.plan.autostart) await onOld(context, "autostart", "--disable");
+  },
+  async undo(context) {
+    if ((await onOld(context, "dumpxml", "--inactive")).includes(GUARD_NAMESPACE))
+      await onOld(context, "metadata", `--uri=${GUARD_NAMESPACE}`, "--config", "--remove");
+    if (context.journal.plan.autostart) await onOld(context, "autostart");
+  },
+};
+
+export const secret: Step = {
+  name: "secret",
+  what: "give libvirt the passphrase, kept in memory only",
+  goesOn: false,
+  async perform(context) {
+    const { journal, luks, options } = context;
+    const { opened, target, guest } = journal.plan;
+    if (opened.by !== "qemu") return;
+    const path = journal.file("secret.xml");
+    writeFileSync(path, secretXml(opened.secret, target.path), { mode: 0o600 });
+    await libvirt(context, "secret-define", `--file=${path}`);
+    rmSync(path);
+    const key = await unlockingKey(target.path, luks, options);
+    await setSecretValue(opened.secret, key, guest.uri);
+  },
+  async undo(context) {
+    const { opened } = context.journal.plan;
+    rmSync(context.journal.file("secret.xml"), { force: true });
+    if (opened.by === "qemu" && (await isThere(context, "secret", opened.secret)))
+      await libvirt(context, "secret-undefine", `--secret=${opened.secret}`);
+  },
+};
+
+export const renameOld: Step = {
+  name: "rename",
+  what: "give the old guest another name",
+  goesOn: false,
+  async perform(context) {
+    const { oldName } = context.journal.plan;
+    if (oldName !== null) await onOld(context, "domrename", `--new-name=${oldName}`);
+  },
+  async undo(context) {
+    const { oldName, guest } = context.journal.plan;
+    if (oldName === null) return;
+    const name = (await onOld(context, "domname")).trim();
+    if (name === oldName) await onOld(context, "domrename", `--new-name=${guest.name}`);
+  },
+};
+
+export const define: Step = {
+  name: "define",
+  what: "define the copy as a guest",
+  goesOn: false,
+  perform: defineClone,
+  async undo(context) {
+    const { clone, nvram } = context.journal.plan;
+    rmSync(context.journal.file("domain.xml"), { force: true });
+    const keep = nvram === null ? [] : ["--keep-nvram"];
+    if (await isThere(context, "guest", clone.uuid))
+      await libvirt(context, "undefine", `--domain=${clone.uuid}`, ...keep);
+  },
+};
+
+export const finish: Step = {
+  name: "finish",
+  what: "let the copy be started, and the old guest no more",
+  goesOn: true,
+  async perform(context) {
+    // First the old one: at no time may both be started.
+    await setGuard(context, "old", "ready");
+    await setGuard(context, "clone", "ready");
+  },
+  async undo(context) {
+    const { clone } = context.journal.plan;
+    if (await isThere(context, "guest", clone.uuid)) await setGuard(context, "clone", "copying");
+    await setGuard(context, "old", "copying");
+  },
+};
+
+async function defineClone(context: StepContext): Promise<void> {
+  const { journal } = context;
+  const { plan } = journal;
+  const { target, opened, clone } = plan;
+  const xml = await onOld(context, "dumpxml", "--inactive", "--security-info");
+  const source =
+    opened.by === "qemu"
+      ? { kind: target.kind === "file" ? ("file" as const) : ("block" as const), path: target.path }
+      : { kind: "block" as const, path: opened.mapped };
+  const changed = cloneXml(xml, {
+    ...clone,
+    disk: plan.disk,
+    source,
+    secret: opened.by === "qemu" ? opened.secret : null,
+    direct: takesDirect(target.path),
+    discard: plan.discard,
+    newAddresses: plan.oldName === null,
+    nvram: plan.nvram?.to ?? null,
+    guard: guardOf(journal, "clone", "copying"),
+  });
+  const path = journal.file("domain.xml");
+  rmSync(path, { force: true });
+  // It may hold the passwords of consoles.
+  writeFileSync(path, changed, { mode: 0o600, flag: "wx" });
+  try {
+    await libvirt(context, "define", `--file=${path}`, "--validate");
+  } finally {
+    rmSync(path, { force: true });
+  }
+}
+
+/** Whether its file system can do without the page cache: QEMU refuses to start with cache=none where not. */
+function takesDirect(path: string): boolean {
+  try {
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_DIRECT));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function guardOf({ plan }: MigrationJournal, role: Guard["role"], state: Guard["state"]): Guard {
+  return { role, partner: role === "old" ? plan.clone.uuid : plan.guest.uuid, run: plan.id, state };
+}
+
+async function setGuard(context: StepContext, role: Guard["role"], state: Guard["state"]): Promise<void> {
+  const { plan } = context.journal;
+  const uuid = role === "old" ? plan.guest.uuid : plan.clone.uuid;
+  const set = `--set=${guardForVirsh(guardOf(context.journal, role, state))}`;
+  await libvirt(
+    context,
+    "metadata",
+    `--domain=${uuid}`,
+    `--uri=${GUARD_NAMESPACE}`,
+    `--key=${GUARD_PREFIX}`,
+    set,
+    "--config",
+  );
+}
+
+function onOld(context: StepContext, command: string, ...more: string[]): Promise<string> {
+  return libvirt(context, command, `--domain=${context.journal.plan.guest.uuid}`, ...more);
+}
+
+function libvirt({ journal, options }: StepContext, ...args: string[]): Promise<string> {
+  return virsh(args, { uri: journal.plan.guest.uri, signal: options.signal });
+}
+
+/** Whether libvirt knows it, by its UUID; what was taken away before is not taken away again. */
+async function isThere(context: StepContext, kind: "guest" | "secret", uuid: string): Promise<boolean> {
+  const list = kind === "guest" ? ["list", "--all", "--uuid"] : ["secret-list"];
+  return (await libvirt(context, ...list)).includes(uuid);
+}
+
+function secretXml(uuid: string, path: string): string {
+  const text = path.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]!);
+  return `<secret ephemeral='yes' private='yes'><uuid>${uuid}</uuid><description>LUKS, made by unterbau</description><usage type='volume'><volume>${text}</volume></usage></secret>\n`;
+}

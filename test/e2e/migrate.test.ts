@@ -1,0 +1,276 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { Ajv } from "ajv";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { bundleScript } from "../faults/bundle.ts";
+import { COUNTERS, makeBootable } from "../helpers/boot-code.ts";
+import { must, run, unterbau } from "../helpers/cli.ts";
+import { CHEAP_LUKS1, CHEAP_LUKS2, opens } from "../helpers/cryptsetup.ts";
+import { copyOf, damage, type Guest, makeGuest } from "../helpers/guest.ts";
+import { fileDisk, uuidOf } from "../helpers/libvirt.ts";
+import { qemuDomain, type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
+
+const UUID = uuidOf(1);
+const MIB = 1024 * 1024;
+let daemon: SessionDaemon;
+let sound: Guest;
+let env: Record<string, string>;
+let child: ReturnType<typeof bundleScript>;
+const at = (name: string): string => join(daemon.folder, name);
+let [disk, target, key] = ["", "", ""];
+
+beforeAll(async () => {
+  daemon = await startSessionDaemon();
+  sound = await makeGuest(daemon.folder, "mbr-ext4");
+  child = bundleScript("migrate-child.ts");
+  [disk, target, key] = [at("mail.raw"), at("mail.luks"), at("key")];
+  writeFileSync(key, "the passphrase of the mail server");
+});
+afterAll(async () => {
+  child?.cleanup();
+  await daemon?.end();
+});
+beforeEach(async () => {
+  env = { UNTERBAU_STATE_DIR: at("state") };
+  copyOf(sound.disks[0]!, disk);
+  makeBootable(disk);
+  daemon.handOver(disk);
+  await define(fileDisk(disk, "raw", "vda", "<!-- mine -->"));
+});
+afterEach(async () => {
+  for (const uuid of (await daemon.virsh("list", "--all", "--uuid")).split("\n").filter((l) => l !== "")) {
+    await run("virsh", ["-c", daemon.uri, "destroy", uuid]);
+    await run("virsh", ["-c", daemon.uri, "undefine", uuid]);
+  }
+  for (const uuid of (await secrets()).match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [])
+    await daemon.virsh("secret-undefine", uuid);
+  for (const path of [target, at("state")]) rmSync(path, { recursive: true, force: true });
+});
+
+async function define(disks: string): Promise<void> {
+  const xml = at("mail.xml");
+  const card = "<interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/></interface>";
+  writeFileSync(xml, qemuDomain("mail", UUID, disks + card));
+  await daemon.virsh("define", xml);
+}
+
+const cli = (...args: string[]) => unterbau(["migrate", ...args, "--connect", daemon.uri, "--no-prompt"], { env });
+const toFile = ["--to-file", "", "--target-key-file", ""];
+const migrate = (...more: string[]) => {
+  toFile[1] = target;
+  toFile[3] = key;
+  return cli("vm:mail", ...toFile, ...CHEAP_LUKS1, "--json", ...more);
+};
+/** libvirt keeps the empty element when all metadata is taken out. */
+const xmlOf = async (guest: string) =>
+  (await daemon.virsh("dumpxml", "--inactive", guest)).replace(/^ *<metadata\/>\n/m, "");
+const migrations = async () => JSON.parse((await cli("--list", "--json")).stdout.toString()).migrations;
+const guests = async () =>
+  (await daemon.virsh("list", "--all", "--name"))
+    .split("\n")
+    .filter((l) => l !== "")
+    .sort();
+const secrets = async () => (await daemon.virsh("secret-list")).trim();
+
+/** The content of the target as QEMU's own LUKS driver has it. */
+async function content(): Promise<Buffer> {
+  const image = `driver=luks,key-secret=k,file.filename=${target}`;
+  const out = at("content.raw");
+  await must("qemu-img", ["convert", "--object", `secret,id=k,file=${key}`, "--image-opts", image, "-O", "raw", out]);
+  return readFileSync(out);
+}
+
+async function expectAsBefore(xml: string): Promise<void> {
+  expect(await xmlOf("mail")).toBe(xml);
+  expect(await guests()).toEqual(["mail"]);
+  expect(await secrets()).toBe("");
+  expect(readdirSync(daemon.folder).filter((n) => n.startsWith("mail.luks"))).toEqual([]);
+  expect(readdirSync(at("state/headers")).filter((n) => n.endsWith(".luksheader"))).toEqual([]);
+  expect(await migrations()).toEqual([]);
+}
+
+describe("migrate", () => {
+  it("brings a guest onto LUKS, where it boots; the old one is not started; and takes all of it back", async () => {
+    await daemon.virsh("autostart", "mail");
+    const before = await xmlOf("mail");
+    const planned = JSON.parse((await migrate("--dry-run")).stdout.toString());
+    expect(planned).toMatchObject({ run: null, state: "planned", size: 80 * MIB });
+    expect([existsSync(target), await xmlOf("mail")]).toEqual([false, before]);
+
+    const r = await migrate();
+    expect(r.code, r.stderr).toBe(0);
+    const document = JSON.parse(r.stdout.toString());
+    const ajv = new Ajv({ strict: true, allowUnionTypes: true });
+    const valid = ajv.compile(JSON.parse(readFileSync("docs/schemas/migrate.json", "utf8")));
+    for (const one of [planned, document]) expect(valid(one), JSON.stringify(valid.errors)).toBe(true);
+    expect(statSync(target).size).toBe(2 * MIB + 80 * MIB);
+    expect((await content()).equals(readFileSync(disk))).toBe(true);
+    expect(document.sha256).toBe((await must("sha256sum", [disk])).slice(0, 64));
+    expect(opens(document.header, key)).toBe(true);
+    expect(await guests()).toEqual(["mail", "mail-luks"]);
+    expect(await must("virsh", ["-c", daemon.uri, "dominfo", "mail"])).toMatch(/Autostart: +disable/);
+    const clone = await xmlOf("mail-luks");
+    expect(clone).not.toContain("52:54:00:12:34:56");
+    expect(clone).toContain('role="clone"');
+    expect((await migrate()).stderr).toMatch(/belongs to a migration already/);
+
+    const started = await unterbau(["unlock", "vm:mail", "--start", "--connect", daemon.uri, "--no-prompt"], { env });
+    expect([started.code, started.stderr]).toEqual([1, expect.stringContaining("its storage was migrated")]);
+    expect(await daemon.virsh("domstate", "mail")).toContain("shut off");
+
+    daemon.handOver(target);
+    await daemon.virsh("start", "mail-luks");
+    const counter = async () => (await content()).readUInt32LE(COUNTERS[0] * 512);
+    const first = readFileSync(disk).readUInt32LE(COUNTERS[0] * 512);
+    // Patience is all that it needs: it writes 18 times a second.
+    while ((await must("qemu-img", ["info", "-U", target])) && !(await domainWrote())) await wait(100);
+    expect((await cli("--rollback", document.run, "--force")).stderr).toMatch(/mail-luks is running/);
+    await daemon.virsh("destroy", "mail-luks");
+    expect(await counter()).toBeGreaterThan(first);
+
+    expect((await cli("--rollback", document.run)).stderr).toMatch(/is done.*\n.*--force/);
+    const back = await cli("--rollback", document.run, "--force");
+    expect(back.code, back.stderr).toBe(0);
+    await expectAsBefore(before);
+    expect(await must("virsh", ["-c", daemon.uri, "dominfo", "mail"])).toMatch(/Autostart: +enable/);
+  });
+
+  it("killed when a step is done but not written down, and in the copy, goes on; so does taking it back", async () => {
+    const before = await xmlOf("mail");
+    const work = (action: string, name: string, killAt: string) =>
+      spawnSync("node", [child.path, action, name, key, killAt], {
+        encoding: "utf8",
+        env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target, REPLACE: "1" },
+      });
+    const steps = ["guard", "target", "format", "header", "copying", "copy", "verify", "check"];
+    steps.push("name", "nvram", "secret", "rename", "define", "finish");
+    let id = "";
+    for (const step of steps) {
+      const died = id === "" ? work("migrate", "mail", step) : work("resume", id, step);
+      expect(`${step} ${died.signal} ${died.stderr}`).toBe(`${step} SIGKILL `);
+      const [{ run, state }] = await migrations();
+      id = run;
+      expect([step === "copying" ? "copy" : step, "done"]).toContain(state);
+      expect(existsSync(target)).toBe(steps.indexOf(step) >= steps.indexOf("name"));
+    }
+    const done = work("resume", id, "");
+    expect(done.status, done.stderr).toBe(0);
+    expect(await guests()).toEqual(["mail", "mail-plain"]);
+    expect(await xmlOf("mail")).toContain("52:54:00:12:34:56");
+    expect((await content()).equals(readFileSync(disk))).toBe(true);
+    for (const step of steps.filter((s) => s !== "copying").reverse()) {
+      const died = work("rollback", id, step);
+      expect(`${step} ${died.signal} ${died.stderr}`).toBe(`${step} SIGKILL `);
+    }
+    expect(work("rollback", id, "").status).toBe(0);
+    await expectAsBefore(before);
+  });
+
+  it("a device gets LUKS2, which the host opens; rolled back, nothing opens it (needs root)", async () => {
+    const before = await xmlOf("mail");
+    const backing = at("device.img");
+    await must("truncate", ["-s", "96M", backing]);
+    const loop = (await must("losetup", ["--find", "--show", backing])).trim();
+    try {
+      const args = [
+        "vm:mail",
+        "--to-device",
+        loop,
+        "--target-key-file",
+        key,
+        ...CHEAP_LUKS2,
+        "--allow-discards",
+        "--json",
+      ];
+      const r = await cli(...args);
+      expect(r.code, r.stderr).toBe(0);
+      const { run: id } = JSON.parse(r.stdout.toString());
+      expect(opens(loop, key)).toBe(true);
+      const read = await unterbau(["read", loop, "--volume", "p2", "--key-file", key], { env });
+      const { offset, size } = sound.root;
+      expect(read.stdout.equals(readFileSync(disk).subarray(offset, offset + size))).toBe(true);
+      expect(await xmlOf("mail-luks")).toMatch(/discard='unmap'\/>\s+<source dev='\/dev\/mapper\/mail-luks'/);
+      expect((await cli("--rollback", id, "--force")).code).toBe(0);
+      expect(
+        readFileSync(backing)
+          .subarray(0, 16 * MIB)
+          .equals(Buffer.alloc(16 * MIB)),
+      ).toBe(true);
+      await expectAsBefore(before);
+      await must("mke2fs", ["-q", "-F", loop]);
+      expect((await cli(...args)).stderr).toMatch(/is not empty: it holds ext2/);
+      const small = (await must("losetup", ["--find", "--show", "--sizelimit", String(95 * MIB), backing])).trim();
+      args[2] = small;
+      try {
+        expect((await cli(...args)).stderr).toMatch(/has 99614720 bytes; 100663296 are needed/);
+      } finally {
+        await must("losetup", ["-d", small]);
+      }
+    } finally {
+      await must("losetup", ["-d", loop]);
+      rmSync(backing);
+    }
+  });
+
+  it("refuses a guest that is not clean, and one that changes under it; nothing of the guest is lost", async () => {
+    const before = await xmlOf("mail");
+    await damage(disk, sound.root.offset);
+    const dirty = readFileSync(disk);
+    const r = await migrate();
+    expect(r.code).toBe(1);
+    expect(r.stderr).toMatch(/file systems of the guest are not clean: p2 is would-repair/);
+    const [{ run: id, state }] = await migrations();
+    expect(state).toBe("check");
+    expect((await cli("--rollback", id)).code).toBe(0);
+    await expectAsBefore(before);
+    expect(readFileSync(disk).equals(dirty)).toBe(true);
+    expect((await migrate("--repair")).code).toBe(0);
+    expect(readFileSync(disk).equals(dirty)).toBe(true);
+    const checked = await unterbau(["check", target, "--key-file", key, "--no-prompt"], { env });
+    expect(checked.code, checked.stderr).toBe(0);
+  });
+
+  it("notices that the source was changed after it was copied", async () => {
+    const died = spawnSync("node", [child.path, "migrate", "mail", key, "copy"], {
+      env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target },
+    });
+    expect(died.signal).toBe("SIGKILL");
+    makeBootable(disk, { deaf: true });
+    const [{ run: id }] = await migrations();
+    // The copy was not written down as done: it is begun anew. Then the source changes once more, behind it.
+    const again = spawnSync("node", [child.path, "resume", id, key, "verify"], {
+      env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target },
+    });
+    expect(again.signal).toBe("SIGKILL");
+    makeBootable(disk);
+    const r = await cli("--resume", id, "--target-key-file", key);
+    expect(r.stderr).toMatch(/the copy differs from the source/);
+    expect(existsSync(target)).toBe(false);
+    expect((await cli("--rollback", id)).code).toBe(0);
+  });
+
+  it("refuses by name what stands in the way", async () => {
+    const before = await xmlOf("mail");
+    writeFileSync(target, "mine");
+    expect((await migrate()).stderr).toMatch(/is there already/);
+    rmSync(target);
+    expect((await migrate("--name", "mail")).stderr).toMatch(/there is a guest mail already/);
+    expect((await cli("vm:mail")).stderr).toMatch(/no target is named/);
+    expect((await cli()).stderr).toMatch(/a guest is wanted/);
+    expect((await cli("--resume", "nothing")).stderr).toMatch(/there is no migration nothing/);
+    await daemon.virsh("start", "mail");
+    expect((await migrate()).stderr).toMatch(/is running/);
+    await daemon.virsh("destroy", "mail");
+    expect(await xmlOf("mail")).toBe(before);
+    await define(fileDisk(disk, "raw") + fileDisk(at("other.raw"), "raw", "vdb"));
+    expect((await migrate()).stderr).toMatch(/has 2 disks/);
+    expect(await migrations()).toEqual([]);
+  });
+});
+
+/** Whether the running copy has written to its disk, as libvirt counts. */
+async function domainWrote(): Promise<boolean> {
+  return /wr_req (?!0$)\d+/m.test(await daemon.virsh("domblkstat", "mail-luks", "vda"));
+}
