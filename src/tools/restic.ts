@@ -1,6 +1,11 @@
 import { mustRun } from "./run-program.ts";
 import { feedProgram, readProgram } from "./stream-program.ts";
 
+export interface Snapshot {
+  readonly id: string;
+  readonly tags: readonly string[];
+}
+
 /** restic(1) on one repository. Passwords come by a file that restic reads, or by the user's own environment. */
 export class Restic {
   readonly #global: readonly string[];
@@ -29,7 +34,7 @@ export class Restic {
   }
 
   /** Snapshots that have all of these tags, oldest first. */
-  async snapshots(tags: readonly string[]): Promise<{ readonly id: string; readonly tags: readonly string[] }[]> {
+  async snapshots(tags: readonly string[]): Promise<Snapshot[]> {
     const found = JSON.parse(await this.#run("snapshots", "--json", "--tag", tags.join(","))) as
       | { readonly id: string; readonly tags?: readonly string[] }[]
       | null;

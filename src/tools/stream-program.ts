@@ -32,23 +32,32 @@ export async function feedProgram(
   });
   const errors = collect(child);
   const over = ended(child);
+  // Also while it does not take what it is given.
+  const stop = (): void => void child.kill("SIGKILL");
+  options.signal?.addEventListener("abort", stop, { once: true });
   try {
     for await (const piece of pieces) {
       for (const bytes of typeof piece === "number" ? zeros(piece) : [piece]) {
-        if (gone !== null || child.exitCode !== null) break;
+        if (gone !== null || hasEnded(child)) break;
         if (!input.write(bytes)) await Promise.race([once(input, "drain"), over]).catch(() => undefined);
       }
-      if (gone !== null || child.exitCode !== null) break;
+      if (gone !== null || hasEnded(child)) break;
     }
   } catch (error) {
     child.kill("SIGKILL");
     await over.catch(() => undefined);
+    options.signal?.removeEventListener("abort", stop);
     throw error;
   }
-  const early = gone !== null || child.exitCode !== null;
+  const early = gone !== null || hasEnded(child);
   if (!early) input.end();
-  const code = await over;
+  const code = await over.finally(() => options.signal?.removeEventListener("abort", stop));
+  options.signal?.throwIfAborted();
   if (code !== 0 || early) throw failed(name, code, errors());
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
 }
 
 /** What a program writes to standard output. Throws `io` when it fails; who stops reading ends it. */
@@ -65,7 +74,7 @@ export async function* readProgram(
     const code = await over;
     if (code !== 0) throw failed(name, code, errors());
   } finally {
-    if (child.exitCode === null) child.kill("SIGKILL");
+    if (!hasEnded(child)) child.kill("SIGKILL");
   }
 }
 

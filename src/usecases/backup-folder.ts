@@ -83,7 +83,10 @@ export class FolderStore implements BackupStore {
       if (name.endsWith(PARTIAL)) unfinished.push(name.slice(0, -PARTIAL.length));
       const path = join(this.name, name, MANIFEST);
       const text = name.endsWith(PARTIAL) ? null : readIf(path);
-      if (text !== null) whole.push(parseManifest(text, path));
+      if (text === null) continue;
+      const manifest = parseManifest(text, path);
+      // A folder that was renamed would be looked for under its old name.
+      whole.push({ ...manifest, id: name });
     }
     return { whole, unfinished };
   }

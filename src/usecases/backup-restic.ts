@@ -1,5 +1,5 @@
 import { StorageError } from "../core/errors.ts";
-import { Restic } from "../tools/restic.ts";
+import { Restic, type Snapshot } from "../tools/restic.ts";
 import type { BackupManifest } from "./backup-documents.ts";
 import {
   type BackupStore,
@@ -16,6 +16,8 @@ const OURS = "unterbau";
 export class ResticStore implements BackupStore {
   readonly name: string;
   readonly #restic: Restic;
+  /** As they were when they were listed; a repository is slow to open. */
+  #snapshots: Promise<readonly Snapshot[]> | null = null;
 
   constructor(repository: string, { passwordFile, signal }: StoreOptions) {
     this.name = `restic:${repository}`;
@@ -32,6 +34,7 @@ export class ResticStore implements BackupStore {
   }
 
   async put(id: string, item: string, pieces: AsyncIterable<Piece>): Promise<void> {
+    this.#snapshots = null;
     await this.#restic.put(item, [OURS, `backup=${id}`, `item=${item}`], pieces);
   }
 
@@ -46,8 +49,7 @@ export class ResticStore implements BackupStore {
   async list(): Promise<{ whole: BackupManifest[]; unfinished: string[] }> {
     const whole: BackupManifest[] = [];
     const seen = new Set<string>();
-    const snapshots = await this.#restic.snapshots([OURS]);
-    for (const { id, tags } of snapshots) {
+    for (const { id, tags } of await this.#all()) {
       const backup = tagOf(tags, "backup");
       if (backup !== null) seen.add(backup);
       if (tagOf(tags, "item") === MANIFEST)
@@ -57,9 +59,15 @@ export class ResticStore implements BackupStore {
   }
 
   async *get(id: string, item: string): AsyncIterable<Uint8Array> {
-    const [snapshot] = await this.#restic.snapshots([OURS, `backup=${id}`, `item=${item}`]);
+    const wanted = [`backup=${id}`, `item=${item}`];
+    const snapshot = (await this.#all()).find(({ tags }) => wanted.every((t) => tags.includes(t)));
     if (!snapshot) throw new StorageError("io", `the backup ${id} lacks ${item}`, { layer: "backup" });
     yield* this.#restic.get(snapshot.id, item);
+  }
+
+  #all(): Promise<readonly Snapshot[]> {
+    this.#snapshots ??= this.#restic.snapshots([OURS]);
+    return this.#snapshots;
   }
 
   file(): null {

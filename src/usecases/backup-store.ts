@@ -38,8 +38,10 @@ export function parseManifest(text: string, where: string): BackupManifest {
   try {
     const value = JSON.parse(text) as BackupManifest;
     const names = value.disks.flatMap((d) => [d.name, ...(d.header === null ? [] : [d.header])]);
+    const texts = [value.created, value.guest, value.uuid, value.domain, ...value.disks.map((d) => d.target)];
     const fine =
       value.schema === "unterbau/backup-manifest/1" &&
+      texts.every((t) => typeof t === "string") &&
       /^[\w-]{1,64}$/.test(value.id) &&
       names.every((n) => /^[\w.-]{1,100}$/.test(n) && !n.startsWith(".")) &&
       value.disks.every((d) => Number.isSafeInteger(d.size) && d.size >= 0 && /^[0-9a-f]{64}$/.test(d.sha256));

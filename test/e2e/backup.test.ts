@@ -103,8 +103,8 @@ describe("backup", () => {
       ]);
       // Nothing that was restored for it stays.
       expect(readdirSync(folder).filter((n) => n.startsWith("unterbau-"))).toEqual([]);
-      const locked = await verify(place(), ...more());
-      expect(locked.code).toBe(8);
+      // Without its key what is encrypted in the guest cannot be checked, and that is no OK.
+      if (name === "a folder") expect((await verify(place())).code).toBe(8);
     });
   }
 
@@ -168,6 +168,28 @@ describe("backup", () => {
     expect(after.unfinished).toEqual([]);
     expect(after.backups.at(-1)!.id).toBe(document<BackupDocument>("backup", last.stdout).id);
     expect((await verify(place, "--key-file", key)).code).toBe(0);
+  });
+
+  it("restic takes half a disk for a whole one when we are killed; nobody is shown it as a backup", async () => {
+    const [place, more] = [`restic:${join(folder, "restic")}`, ["--repo-password-file", join(folder, "pw")]];
+    const before = await list(place, ...more);
+    const args = [CLI, "backup", "vm:mail", "--to", place, "--connect", uri, ...more];
+    const child = spawn(process.execPath, args, {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, ...env },
+    });
+    const over = new Promise((done) => child.on("exit", done));
+    // It has begun with a disk.
+    await new Promise<void>((done) => child.stderr.on("data", (c: Buffer) => c.includes("backing up vdb") && done()));
+    child.kill("SIGKILL");
+    await over;
+    let after = await list(place, ...more);
+    // restic goes on for a moment with what it has.
+    while (after.unfinished.length === 0) after = await list(place, ...more);
+    expect(after.backups).toEqual(before.backups);
+    expect(after.unfinished).toHaveLength(1);
+    const none = await verify(place, "--id", after.unfinished[0]!, ...more);
+    expect([none.code, none.stderr]).toEqual([16, expect.stringContaining("it was cut off")]);
   });
 
   it("a full disk: a clear refusal, nothing stays", async () => {
