@@ -1,4 +1,4 @@
-import type { CopyDocument, FileDocument, ListDocument } from "../usecases/documents.ts";
+import type { CopyDocument, FileDocument, ListingDocument } from "../usecases/documents.ts";
 import { grouped, humanSize, printable } from "./units.ts";
 
 const LETTERS: Record<FileDocument["type"], string> = {
@@ -12,15 +12,13 @@ const LETTERS: Record<FileDocument["type"], string> = {
 };
 
 /** One name per line, or lines as `ls -l` has them; all times in UTC. Guest-controlled text is made printable. */
-export function listText(doc: ListDocument, options: { readonly long: boolean }): string {
-  const several = doc.listings.length > 1;
-  return doc.listings
-    .map(({ path, entries }) => {
-      const lines = options.long ? longLines(entries) : entries.map((e) => printable(e.name));
-      const head = several ? [`${printable(path)}:`] : [];
-      return [...head, ...lines].map((line) => `${line}\n`).join("");
-    })
-    .join("\n");
+export function listingText(
+  { path, entries }: ListingDocument,
+  options: { readonly long: boolean; readonly headed: boolean },
+): string {
+  const lines = options.long ? longLines(entries) : entries.map((e) => printable(e.name));
+  const head = options.headed ? [`${printable(path)}:`] : [];
+  return [...head, ...lines].map((line) => `${line}\n`).join("");
 }
 
 function longLines(entries: readonly FileDocument[]): string[] {

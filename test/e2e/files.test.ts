@@ -68,6 +68,25 @@ beforeAll(() => {
 const sha = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 describe("ls", () => {
+  it("lists a folder of more files than are told at once, each once and in order", async () => {
+    const many = at("many");
+    mkdirSync(many);
+    const names = Array.from({ length: 20_001 }, (_, i) => `f${String(i).padStart(5, "0")}`);
+    for (const name of names) writeFileSync(join(many, name), "");
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-N", "24000", "-d", many, at("many.img"), "64M");
+    const ls = async (...more: string[]) =>
+      (await unterbau(["ls", at("many.img"), "--volume", "disk1", ...more])).stdout.toString();
+    expect(await ls()).toBe(`${[...names, "lost+found"].join("\n")}\n`);
+    expect(await ls("-R")).toBe(`/:\n${[...names, "lost+found"].join("\n")}\n\n/lost+found:\n`);
+    const doc = JSON.parse(await ls("--json"));
+    expect(ajv.validate("ls", doc), ajv.errorsText()).toBe(true);
+    expect(doc.listings.map((l: { entries: { name: string }[] }) => l.entries.map((e) => e.name))).toEqual([
+      [...names, "lost+found"],
+    ]);
+    const long = (await ls("-l")).split("\n");
+    expect([long.length, long.filter((line) => /^-rw.* f\d{5}$/.test(line)).length]).toEqual([20_003, 20_001]);
+  });
+
   it("follows its schema and says what is there", async () => {
     const r = await unterbau(["ls", at("host.img"), "--volume", "disk1", "/tree", "-R", "--json"]);
     const doc = JSON.parse(r.stdout.toString());
