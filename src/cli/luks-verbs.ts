@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { type NewLuksFlags, withNewLuks } from "./luks-options.ts";
 import type { Run } from "./main.ts";
 import { collect, type PlainFlags, parseBytes, parseCount } from "./options.ts";
@@ -47,7 +47,11 @@ export function addMigrate(program: Command, verb: Verb): void {
   withNewLuks(plain(program.command("migrate")))
     .description("move a shut off guest's disk into a new LUKS container, and define a guest on it")
     .argument("[vm:guest]", "a libvirt guest with one disk, by its name or UUID")
-    .option("--to-file <path>", "a new file, LUKS1, which QEMU decrypts with a secret of libvirt's")
+    .addOption(
+      new Option("--to-file <path>", "a new file, LUKS1, which QEMU decrypts with a secret of libvirt's").conflicts(
+        "toDevice",
+      ),
+    )
     .option("--to-device <device>", "a block device, LUKS2, which the host opens")
     .option("--libvirt-luks", "with --to-device: LUKS1, which QEMU decrypts")
     .option("--mapped <name>", "with --to-device: its name below /dev/mapper; default: the new guest's")

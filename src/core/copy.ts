@@ -56,8 +56,12 @@ export async function copyDevice(
   const slowDown = async (bytes: number): Promise<void> => {
     if (rate === undefined) return;
     counted += bytes;
-    const ahead = (counted / rate) * 1000 - (performance.now() - began);
-    if (ahead > 0) await wait(ahead, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    for (;;) {
+      const ahead = (counted / rate) * 1000 - (performance.now() - began);
+      if (ahead <= 0) return;
+      // Timers of more than 2^31 ms go off at once.
+      await wait(Math.min(ahead, 60_000), undefined, { signal }).catch(() => signal?.throwIfAborted());
+    }
   };
   const zeros = async (offset: number, length: number): Promise<void> => {
     if (!blank && length > 0) await target.zero(offset, length, { signal });

@@ -25,6 +25,7 @@ export const secret: Step = {
   name: "secret",
   what: "give libvirt the passphrase, kept in memory only",
   goesOn: false,
+  applies: ({ opened }) => opened.by === "qemu",
   async perform(context) {
     const { journal, luks, options } = context;
     const { opened, target, guest } = journal.plan;
@@ -48,6 +49,7 @@ export const renameOld: Step = {
   name: "rename",
   what: "give the old guest another name",
   goesOn: false,
+  applies: ({ oldName }) => oldName !== null,
   async perform(context) {
     const { oldName } = context.journal.plan;
     if (oldName !== null) await onOld(context, "domrename", `--new-name=${oldName}`);

@@ -167,7 +167,7 @@ function notesOf(xml: string, { parameters, opened, size, target }: MigrationPla
     notes.push(`the host opens it before each start: cryptsetup open ${target.path} ${basename(opened.mapped)}`);
   else
     notes.push(
-      `libvirt keeps the passphrase in memory only: after its restart, virsh secret-set-value ${opened.secret} --interactive`,
+      "libvirt keeps the passphrase in memory only: after its restart it wants it again (virsh secret-list, virsh secret-set-value)",
     );
   return notes;
 }

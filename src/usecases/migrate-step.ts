@@ -1,6 +1,6 @@
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
-import type { MigrationJournal } from "../host/migration-store.ts";
+import type { MigrationJournal, MigrationPlan } from "../host/migration-store.ts";
 import { testPassphrase } from "../tools/cryptsetup.ts";
 import { headerOf, type NewLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";
@@ -17,6 +17,8 @@ export interface Step {
   /** For a person. */
   readonly what: string;
   readonly goesOn: boolean;
+  /** Whether this guest and target need it; default: yes. */
+  applies?(plan: MigrationPlan): boolean;
   perform(context: StepContext): Promise<void>;
   /** Takes all of it back, also half of it, also when nothing of it is there. */
   undo(context: StepContext): Promise<void>;

@@ -171,6 +171,7 @@ export const STEPS: readonly Step[] = [
     name: "nvram",
     what: "copy the firmware's variables",
     goesOn: false,
+    applies: ({ nvram }) => nvram !== null,
     async perform({ journal }) {
       const { nvram } = journal.plan;
       if (nvram === null) return;

@@ -108,7 +108,7 @@ export function listMigrations(): MigrationsDocument {
       guest: m.plan.guest.name,
       clone: m.plan.clone.name,
       target: m.plan.target.path,
-      state: isDone(m) ? "done" : (STEPS.find((s) => m.steps.get(s.name)?.state !== "done")?.name ?? "done"),
+      state: isDone(m) ? "done" : (stepsOf(m.plan).find((s) => m.steps.get(s.name)?.state !== "done")?.name ?? "done"),
     })),
   };
 }
@@ -117,7 +117,7 @@ async function perform(context: StepContext, notes: readonly string[]): Promise<
   const { journal, options } = context;
   const { id } = journal.plan;
   try {
-    for (const step of STEPS) {
+    for (const step of stepsOf(journal.plan)) {
       const before = journal.step(step.name)?.state;
       if (before === "done") continue;
       options.signal?.throwIfAborted();
@@ -164,6 +164,10 @@ function findMigration(run: string): Migration {
   });
 }
 
+function stepsOf(plan: MigrationPlan): readonly Step[] {
+  return STEPS.filter((step) => step.applies?.(plan) ?? true);
+}
+
 function isDone({ steps }: Migration): boolean {
   return steps.get("finish")?.state === "done";
 }
@@ -179,7 +183,7 @@ function documentOf(plan: MigrationPlan, state: MigrateDocument["state"], notes:
     target: target.path,
     openedBy: opened.by,
     size,
-    steps: STEPS.map(({ name, what }) => ({ name, what })),
+    steps: stepsOf(plan).map(({ name, what }) => ({ name, what })),
     notes,
     sha256: null,
     header: null,

@@ -145,7 +145,7 @@ describe("migrate", () => {
         env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target, REPLACE: "1" },
       });
     const steps = ["guard", "target", "format", "header", "copying", "copy", "verify", "check"];
-    steps.push("name", "nvram", "secret", "rename", "define", "finish");
+    steps.push("name", "secret", "rename", "define", "finish");
     let id = "";
     for (const step of steps) {
       const died = id === "" ? work("migrate", "mail", step) : work("resume", id, step);

@@ -27,6 +27,7 @@ export async function run([source = ""]: readonly string[], flags: MigrateFlags,
       hint: "unterbau migrate vm:mail --to-file /srv/mail.luks",
     });
   }
+  if (flags.rate === 0) throw new StorageError("usage", "--rate 0 would never end", { hint: "such as --rate 50M" });
   using keys = newKeysFrom(flags);
   using sourceKeys = new Keys({ keyFile: flags.keyFile, keyFd: flags.keyFd, prompt: false });
   // QEMU itself opens LUKS1 only.
