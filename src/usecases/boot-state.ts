@@ -88,7 +88,7 @@ export function bootRemarks({ guest, needs, willStart }: BootState): string[] {
     remarks.push(
       `the saved memory of ${printable(guest.name)} is loaded at its start; it lies in the clear where libvirt keeps it`,
     );
-  if (needs.steps.every((s) => s.kind !== "crypt"))
+  if (needs.missing.length === 0 && needs.steps.every((s) => s.kind !== "crypt"))
     remarks.push("no encrypted volume of the host holds its disks: virsh autostart is enough for it");
   return remarks;
 }

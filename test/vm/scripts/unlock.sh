@@ -133,7 +133,12 @@ life lock 0 lock vm:mail --json
 same "lock"
 life nothing 0 lock vm:mail
 # What is open but declared nowhere is said, and closed all the same.
-life open2 0 unlock vm:mail --key-file /run/key
+# The key comes as systemd gives it to a service.
+mkdir /run/credentials
+cp /run/key /run/credentials/unterbau.key
+export CREDENTIALS_DIRECTORY=/run/credentials
+life open2 0 unlock vm:mail --no-prompt
+unset CREDENTIALS_DIRECTORY
 sed -i '/^mail-crypt/d' /etc/crypttab
 life undeclared 0 lock vm:mail
 same "lock of what is not declared"
