@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EvpCipher, MUCH } from "./evp.ts";
 import { cipherSpec, sectorCipher } from "./sector-cipher.ts";
-import { CRYPT_CHUNK } from "./xor.ts";
+import { CRYPT_CHUNK, workBuffers } from "./xor.ts";
 import { xtsCipher } from "./xts.ts";
 
 const hex = (text: string) => new Uint8Array(Buffer.from(text.replace(/\s/g, ""), "hex"));
@@ -142,6 +142,39 @@ describe.each([...CASES, ["camellia-xts-plain64", 64], ["camellia-cbc-plain64", 
     });
   },
 );
+
+describe("work buffers", () => {
+  const key = count(64, 3);
+  const cipher = sectorCipher(cipherSpec("aes-xts-plain64", 64)!, key, 512);
+
+  it("are decrypted and encrypted where they are, as any other memory", () => {
+    using work = workBuffers(2, 3 * CRYPT_CHUNK);
+    expect(work.buffers[0]!.buffer).toBe(work.buffers[1]!.buffer);
+    for (const [i, buffer] of work.buffers.entries()) {
+      const plain = count(2 * CRYPT_CHUNK + 512, 9 + i);
+      const part = buffer.subarray(512, 512 + plain.length);
+      buffer.fill(0xa5);
+      part.set(plain);
+      cipher.encrypt(part, 77);
+      expect(Buffer.compare(part, model("aes-xts-plain64", key, plain, 512, 77))).toBe(0);
+      cipher.decrypt(part, 77);
+      expect(Buffer.compare(part, plain)).toBe(0);
+      expect(buffer.subarray(0, 512).every((b) => b === 0xa5)).toBe(true);
+      expect(buffer.subarray(512 + plain.length).every((b) => b === 0xa5)).toBe(true);
+    }
+  });
+
+  it("are ordinary memory for a second reader, and for who wants more than there is", () => {
+    using first = workBuffers(1, 4096);
+    using second = workBuffers(1, 4096);
+    using large = workBuffers(1, 64 * 1024 * 1024);
+    expect(second.buffers[0]!.buffer).not.toBe(first.buffers[0]!.buffer);
+    expect(large.buffers[0]!.length).toBe(64 * 1024 * 1024);
+    first[Symbol.dispose]();
+    using third = workBuffers(1, 4096);
+    expect(third.buffers[0]!.buffer).toBe(first.buffers[0]!.buffer);
+  });
+});
 
 describe("OpenSSL, called directly", () => {
   it("is there, in the Node that runs the tests", () => {

@@ -9,6 +9,9 @@ const TWEAKS_BYTES = CRYPT_CHUNK / 32;
 const DATA = 0;
 const OTHER = CRYPT_CHUNK;
 const TWEAKS = 2 * CRYPT_CHUNK;
+/** Then buffers for callers, whose content is worked on where it is. Memory that nobody touches costs nothing. */
+const BUFFERS = 3 * CRYPT_CHUNK;
+const BUFFERS_BYTES = 8 * 1024 * 1024;
 
 /** The part of the WebAssembly JavaScript API that is used; it is typed only in TypeScript's DOM library. */
 interface WasmApi {
@@ -30,10 +33,17 @@ export interface XorEngine {
   readonly other: Uint8Array;
   /** A tweak of 16 bytes for each sector. */
   readonly tweaks: Uint8Array;
-  /** Expands the tweaks of `sectors` sectors of `sectorBytes` (a multiple of 16) into `other`, a block's for each block, and XORs them into `data`. */
-  xorTweaks(sectors: number, sectorBytes: number): void;
-  /** `data[0..bytes) ^= other[0..bytes)`; bytes: a positive multiple of 16. */
-  xor(bytes: number): void;
+  /** Where `bytes` lie in the memory that the loops work on; null: elsewhere, so that they have to be copied into `data`. */
+  place(bytes: Uint8Array): number | null;
+  /**
+   * Expands the tweaks of `sectors` sectors of `sectorBytes` (a multiple of 16) into `other`, a block's for each block, and XORs them
+   * into what lies at `place`.
+   */
+  xorTweaks(sectors: number, sectorBytes: number, place?: number): void;
+  /** XORs `other[0..bytes)` into what lies at `place`; bytes: a positive multiple of 16. */
+  xor(bytes: number, place?: number): void;
+  /** Null while somebody has them. */
+  borrowBuffers(): { readonly all: Uint8Array; release(): void } | null;
 }
 
 let engine: XorEngine | undefined;
@@ -46,11 +56,37 @@ export function xorEngine(): XorEngine {
 function create(): XorEngine {
   const { Module, Instance } = (globalThis as unknown as { WebAssembly: WasmApi }).WebAssembly;
   const wasm = new Instance(new Module(Buffer.from(XTS_WASM, "base64"))).exports as Exports;
+  let borrowed = false;
   return {
     data: new Uint8Array(wasm.memory.buffer, DATA, CRYPT_CHUNK),
     other: new Uint8Array(wasm.memory.buffer, OTHER, CRYPT_CHUNK),
     tweaks: new Uint8Array(wasm.memory.buffer, TWEAKS, TWEAKS_BYTES),
-    xorTweaks: (sectors, sectorBytes) => wasm.xorTweaks(DATA, OTHER, TWEAKS, sectors, sectorBytes),
-    xor: (bytes) => wasm.xor(DATA, OTHER, bytes),
+    place: (bytes) => (bytes.buffer === wasm.memory.buffer ? bytes.byteOffset : null),
+    xorTweaks: (sectors, sectorBytes, place = DATA) => wasm.xorTweaks(place, OTHER, TWEAKS, sectors, sectorBytes),
+    xor: (bytes, place = DATA) => wasm.xor(place, OTHER, bytes),
+    borrowBuffers() {
+      if (borrowed) return null;
+      borrowed = true;
+      let given = false;
+      return {
+        all: new Uint8Array(wasm.memory.buffer, BUFFERS, BUFFERS_BYTES),
+        release: () => {
+          if (!given) borrowed = false;
+          given = true;
+        },
+      };
+    },
   };
+}
+
+/**
+ * Buffers of `bytes` each for reading much, in memory where decryption needs no copies of it: given back by disposal, when nothing is read
+ * into them any more. Ordinary memory where nothing is encrypted, or another has them.
+ */
+export function workBuffers(count: number, bytes: number): Disposable & { readonly buffers: readonly Uint8Array[] } {
+  const found = count * bytes <= BUFFERS_BYTES ? engine?.borrowBuffers() : null;
+  const buffers = Array.from({ length: count }, (_, i) =>
+    found ? found.all.subarray(i * bytes, (i + 1) * bytes) : new Uint8Array(bytes),
+  );
+  return { buffers, [Symbol.dispose]: () => found?.release() };
 }

@@ -32,6 +32,13 @@ export function xtsCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMod
       const tweaks = ivs(sector + done / 512, step, sectors);
       tweak.encrypt(tweaks);
       engine.tweaks.set(tweaks);
+      const place = engine.place(part);
+      if (place !== null) {
+        engine.xorTweaks(sectors, sectorSize, place);
+        blocks(part);
+        engine.xor(part.length, place);
+        continue;
+      }
       engine.data.set(part);
       engine.xorTweaks(sectors, sectorSize);
       blocks(engine.data.subarray(0, part.length));

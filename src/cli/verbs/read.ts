@@ -14,8 +14,10 @@ export async function run(sources: readonly string[], flags: ReadFlags, session:
   using keys = session.keys(flags);
   using progress = new Progress(`reading ${flags.volume}`);
   const { volume, offset, length } = flags;
-  await readVolume({ ...sourceOptions(sources, flags, keys, session), volume, offset, length }, emit, (done, total) =>
-    progress.bytes(done, total),
+  await readVolume(
+    { ...sourceOptions(sources, flags, keys, session), volume, offset, length, into: STDOUT },
+    emit,
+    (done, total) => progress.bytes(done, total),
   );
   return 0;
 }
