@@ -24,6 +24,7 @@ const may = {
     "nbd",
     "fuse",
     "libvirt",
+    "crypto/xor",
     "tools",
     "host",
     "core",
