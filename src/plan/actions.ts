@@ -11,6 +11,11 @@ export function settle(): Action {
   return run("udevadm", "settle", "--timeout=60");
 }
 
+/** The kernel takes an array's device away some time after it is stopped, and no event can be waited for that may be over already. */
+export function gone(path: string): Action {
+  return run("timeout", "60", "sh", "-c", 'while [ -e "$0" ]; do sleep 0.1; done', path);
+}
+
 /** For what a kernel cannot open without a write. */
 export function writesAnyway(what: string): StorageError {
   return new StorageError("unsupported", `the kernel writes to the metadata of ${what} as soon as it is activated`, {

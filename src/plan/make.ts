@@ -1,4 +1,4 @@
-import { run, settle, writesAnyway } from "./actions.ts";
+import { gone, run, settle, writesAnyway } from "./actions.ts";
 import { GroupSteps } from "./groups.ts";
 import type { Action, Argument, Check, Part, Plan, PlanGuest, Step, WantedKey } from "./model.ts";
 import { arrayUuid, lvmUuid, plainPath, plainUuid } from "./names.ts";
@@ -261,7 +261,7 @@ export class Planner {
       id,
       title: "The array, from exactly these members",
       act: [run("mdadm", "--assemble", path, "--config=none", `--uuid=${arrayUuid(place.uuid)}`, ...members), settle()],
-      undo: [settle(), run("mdadm", "--stop", path)],
+      undo: [settle(), run("mdadm", "--stop", path), gone(path)],
       probe: { kind: "path", path },
     });
     return [path];

@@ -27,6 +27,9 @@ run variant-2-repair 0 /dev/volssd10/v2 --key-file /run/key --inside "$image" --
 truncate -s 40M /run/host.raw
 host=$(losetup --find --show /run/host.raw)
 quiet vgcreate --devices "$host" two "$host"
+# What was written to, and what appears, the host activates by itself: the guest's group of that name, too.
+udevadm settle
+quiet vgchange --devices $v/d1,$v/d2 -an two
 quiet lvcreate --devices "$host" -y -L 8M -n lvdata two
 state >/run/before
 for way in script run; do
