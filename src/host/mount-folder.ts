@@ -36,8 +36,8 @@ export function mountFolder(parent: string = tmpdir()): MountFolder {
   for (;;) {
     const folder = mkdtempSync(join(parent, PREFIX));
     const fd = openSync(join(folder, LOCK), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-    // Another process that sweeps may have come in between: it takes this folder away.
-    if (!lockExclusively(fd)) {
+    // Another process that sweeps may have come in between: it takes this folder away, or has done so already.
+    if (!lockExclusively(fd) || fstatSync(fd).nlink === 0) {
       closeSync(fd);
       continue;
     }

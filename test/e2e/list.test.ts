@@ -7,6 +7,7 @@ import type { GuestDiskDocument, GuestsDocument } from "../../src/usecases/docum
 import { must, unterbau } from "../helpers/cli.ts";
 import { damage, type Guest, makeGuest, PASSPHRASE, toLuks1, toQcow2 } from "../helpers/guest.ts";
 import { fileDisk, type TestGuest, testGuests, uuidOf } from "../helpers/libvirt.ts";
+import { untilQemuCanTell } from "../helpers/programs.ts";
 
 let folder: string;
 let guest: Guest;
@@ -85,7 +86,7 @@ describe("list", () => {
       "-o",
       "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10",
     ];
-    await must("qemu-img", ["create", "-q", "-f", "qcow2", ...secret, qcow2, "8M"]);
+    await untilQemuCanTell(() => must("qemu-img", ["create", "-q", "-f", "qcow2", ...secret, qcow2, "8M"]));
     const part = join(folder, "part.raw");
     writeFileSync(part, "");
     truncateSync(part, 64 * 1024 * 1024);

@@ -14,6 +14,21 @@ export function run(program: string, ...args: string[]): string {
   return result.stdout;
 }
 
+/**
+ * QEMU times PBKDF2 when it makes a LUKS container, and gives up where the thread's clock is too coarse for a fast machine ("Unable to get
+ * accurate CPU usage"): then it is asked again.
+ */
+export async function untilQemuCanTell(create: () => Promise<unknown>): Promise<void> {
+  for (let left = 50; ; left--) {
+    try {
+      await create();
+      return;
+    } catch (error) {
+      if (left === 0 || !String(error).includes("accurate CPU usage")) throw error;
+    }
+  }
+}
+
 /** A temporary folder and how to remove it. */
 export function temporaryFolder(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), "unterbau-test-"));

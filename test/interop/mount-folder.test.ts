@@ -13,6 +13,7 @@ import {
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { mountFolder, sweep } from "../../src/host/mount-folder.ts";
+import { bundleScript } from "../faults/bundle.ts";
 import { temporaryFolder } from "../helpers/programs.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -39,6 +40,26 @@ describe("the folder of a private mount", () => {
       using made = mountFolder(parent);
       expect(readFileSync(made.path).length).toBe(0);
     }
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
+  it("is never taken away while it is made, however many processes sweep", async () => {
+    const script = bundleScript("mount-folder-child.ts");
+    const children = Array.from({ length: 6 }, () =>
+      spawn(process.execPath, [script.path, parent], { stdio: ["ignore", "ignore", "pipe"] }),
+    );
+    const errors = await Promise.all(
+      children.map(async (child) => {
+        let text = "";
+        child.stderr.on("data", (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+        await new Promise((resolve) => child.once("close", resolve));
+        return text;
+      }),
+    );
+    script.cleanup();
+    expect(errors).toEqual(errors.map(() => ""));
     expect(readdirSync(parent)).toEqual([]);
   });
 
