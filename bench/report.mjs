@@ -1,8 +1,10 @@
 // Puts the measured table between the marks `<!-- bench -->` and `<!-- /bench -->` of README.md and docs/performance.md.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 const { node, cpus, rows } = JSON.parse(readFileSync("bench/results/latest.json", "utf8"));
-const growth = JSON.parse(readFileSync("bench/results/growth.json", "utf8"));
+/** Takes an hour, so it is not measured each time: then the page keeps the figures that it has. */
+const GROWTH = "bench/results/growth.json";
+const growth = existsSync(GROWTH) ? JSON.parse(readFileSync(GROWTH, "utf8")) : null;
 /** What a reader of the README wants to know first. */
 const SHORT = ["inspect", "libguestfs", "start", "check", "luksRead", "luksWrite", "fromQcow2", "unlock"];
 
@@ -16,7 +18,7 @@ const table = (names) => [
   "|---|---|---|---|---|",
   ...names.flatMap((name) => (rows[name] ?? []).map(cell)),
 ];
-const grown = Object.values(growth).flatMap(({ title, x, peer, points }) => [
+const grown = Object.values(growth ?? {}).flatMap(({ title, x, peer, points }) => [
   "",
   `| ${title}: ${x} | ours | ${peer} | ratio | memory |${points[0].readKiB === undefined ? "" : " read |"}`,
   `|---|---|---|---|---|${points[0].readKiB === undefined ? "" : "---|"}`,
@@ -29,7 +31,7 @@ const grown = Object.values(growth).flatMap(({ title, x, peer, points }) => [
 
 put("README.md", "bench", table(SHORT));
 put("docs/performance.md", "bench", [`Node ${node}, ${cpus} cores.`, "", ...table(Object.keys(rows))]);
-put("docs/performance.md", "growth", grown);
+if (growth) put("docs/performance.md", "growth", grown);
 
 function put(file, mark, lines) {
   const text = readFileSync(file, "utf8");
