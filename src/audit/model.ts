@@ -84,6 +84,22 @@ export interface CheckContext {
   readonly guests: readonly AuditGuest[] | null;
   /** The one it is about; null for a check of the host. */
   readonly guest: AuditGuest | null;
+  /** Says where to look (backups, deletion records); what is declared is judged in `verdict` only. */
+  readonly declared: Declared | null;
+  /** The guest's own configuration files; null when nobody asked for them to be read. */
+  readonly inside: GuestFiles | null;
+}
+
+/** Configuration inside a guest that is read through the layers under it, without booting it. Nothing throws. */
+export interface GuestFiles {
+  /** Why nothing of it can be read (`locked`, another file system …); null: it can. */
+  readonly problem: string | null;
+  /** A symbolic link is followed inside the guest. Files beyond a megabyte are `unreadable`. */
+  file(path: string): Promise<FileResult>;
+  /** Names in a folder, sorted; null: not there. */
+  list(path: string): Promise<readonly string[] | null>;
+  /** The disk (`vda`) under the volume that the guest's fstab names so (`UUID=…`, `/dev/vg/lv`); null: not among its disks. */
+  diskOf(volume: string): string | null;
 }
 
 /** What verdicts are measured against. */
