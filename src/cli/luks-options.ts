@@ -43,7 +43,7 @@ export function withNewLuks(command: Command): Command {
     .option("--pbkdf-parallel <n>", "new container: Argon2's threads, default 4", parseCount)
     .option(
       "--sector-size <bytes>",
-      "new container: default 512, which every guest's partition table bears",
+      "new container: default 512; for migrate, what the guest's partition table counts in",
       parseCount,
     )
     .option("--label <label>", "new container: label (LUKS2)")

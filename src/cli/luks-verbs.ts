@@ -13,6 +13,7 @@ export interface HeaderFlags extends PlainFlags {
 }
 
 export interface MigrateFlags extends PlainFlags, NewLuksFlags {
+  readonly to?: string;
   readonly toFile?: string;
   readonly toDevice?: string;
   readonly libvirtLuks?: boolean;
@@ -48,13 +49,19 @@ export function addMigrate(program: Command, verb: Verb): void {
     .description("move a shut off guest's disk into a new LUKS container, and define a guest on it")
     .argument("[vm:guest]", "a libvirt guest with one disk, by its name or UUID")
     .addOption(
+      new Option(
+        "--to <group[/volume]>",
+        "a new logical volume, LUKS2, which the host opens; default: named as the new guest, or GUEST-luks",
+      ).conflicts(["toFile", "toDevice", "overwrite"]),
+    )
+    .addOption(
       new Option("--to-file <path>", "a new file, LUKS1, which QEMU decrypts with a secret of libvirt's").conflicts(
         "toDevice",
       ),
     )
     .option("--to-device <device>", "a block device, LUKS2, which the host opens")
-    .option("--libvirt-luks", "with --to-device: LUKS1, which QEMU decrypts")
-    .option("--mapped <name>", "with --to-device: its name below /dev/mapper; default: the new guest's")
+    .option("--libvirt-luks", "with --to or --to-device: LUKS1, which QEMU decrypts")
+    .option("--mapped <name>", "with --to or --to-device: its name below /dev/mapper; default: the new guest's")
     .option("--name <name>", "what the new guest is called; default: GUEST-luks")
     .option("--replace", "the new guest takes the old one's name and addresses; the old one becomes GUEST-plain")
     .option("--allow-discards", "let the guest's discards through: who sees the storage sees what is free")
@@ -76,7 +83,7 @@ export function addMigrate(program: Command, verb: Verb): void {
     .option("--list", "the migrations that are known, and where each stands")
     .addHelpText(
       "after",
-      "\nThe old guest and its disk stay; libvirt's XML of both says that only the new one may be started.\n\nExamples:\n  unterbau migrate vm:mail --to-file /srv/mail.luks --dry-run\n  unterbau migrate vm:mail --to-device /dev/vg/mail --replace --recovery-key\n  unterbau migrate --resume 20261124-101112-ab12",
+      "\nThe old guest and its disk stay; libvirt's XML of both says that only the new one may be started.\n\nExamples:\n  unterbau migrate vm:mail --to vg0 --dry-run\n  unterbau migrate vm:mail --to vg0/mail --replace --recovery-key\n  unterbau migrate vm:mail --to-file /srv/mail.luks\n  unterbau migrate --resume 20261124-101112-ab12",
     )
     .action((guest: string | undefined, flags: MigrateFlags) =>
       verb<MigrateFlags>(() => import("./verbs/migrate.ts"))([guest ?? ""], flags),

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { numberOf } from "./rests-on.ts";
 
 /** Names of all device-mapper devices of this host; sysfs shows them to everyone. */
 export function mappedNames(): string[] {
@@ -8,6 +9,11 @@ export function mappedNames(): string[] {
 /** Their UUIDs: `LVM-` and those of group and volume without hyphens, `CRYPT-…`. */
 export function mappedUuids(): string[] {
   return mapped("uuid");
+}
+
+/** Device-mapper's UUID of the device that a path leads to; null: it is none of device-mapper's, or not there. */
+export function mappedUuidOf(path: string): string | null {
+  return attempt(() => readFileSync(`/sys/dev/block/${numberOf(statSync(path).rdev)}/dm/uuid`, "utf8").trim());
 }
 
 function mapped(attribute: "name" | "uuid"): string[] {

@@ -6,25 +6,45 @@ import type { FormatParameters } from "../tools/cryptsetup.ts";
 import { isAlive, type Owner, thisProcess } from "./owner.ts";
 import { stateDir } from "./run-store.ts";
 
+/** A logical volume that a migration makes for a disk. */
+export interface MigrationVolume {
+  readonly group: string;
+  /** As LVM writes it. */
+  readonly groupUuid: string;
+  readonly name: string;
+  readonly extents: number;
+}
+
+export type MigrationTarget =
+  | { readonly kind: "file"; readonly path: string }
+  /** `volume`: the device is made by the migration; null: it is there. */
+  | { readonly kind: "device"; readonly path: string; readonly volume: MigrationVolume | null };
+
+/** A disk of the guest, and the container that it goes into. */
+export interface MigrationDisk {
+  /** `vda` */
+  readonly disk: string;
+  /** Bytes of the disk as the guest sees it. */
+  readonly size: number;
+  readonly target: MigrationTarget;
+  /** Who decrypts: QEMU with a secret of libvirt's, or the host, which shows the content as `mapped`. */
+  readonly opened: { readonly by: "qemu"; readonly secret: string } | { readonly by: "host"; readonly mapped: string };
+  readonly parameters: FormatParameters;
+  /** Whether the container gets a recovery key, and where that goes. */
+  readonly recoveryKey: { readonly file: string } | "show" | null;
+}
+
 /** What a migration will do; decided once, before anything is done. Nothing in it is secret. */
 export interface MigrationPlan {
   readonly id: string;
   readonly guest: { readonly name: string; readonly uuid: string; readonly uri: string | null };
   /** Whether libvirt started it with the host. */
   readonly autostart: boolean;
-  /** `vda` */
-  readonly disk: string;
-  readonly target: { readonly kind: "file" | "device"; readonly path: string };
-  /** Who decrypts: QEMU with a secret of libvirt's, or the host, which shows the content as `mapped`. */
-  readonly opened: { readonly by: "qemu"; readonly secret: string } | { readonly by: "host"; readonly mapped: string };
+  /** In the guest's order; at least one. */
+  readonly disks: readonly MigrationDisk[];
   readonly discard: boolean;
-  readonly parameters: FormatParameters;
-  /** Whether the container gets a recovery key, and where that goes. */
-  readonly recoveryKey: { readonly file: string } | "show" | null;
-  /** Whether it gets a second key of the user's. */
+  /** Whether the containers get a second key of the user's. */
   readonly secondKey: boolean;
-  /** Bytes of the source. */
-  readonly size: number;
   readonly clone: { readonly name: string; readonly uuid: string };
   /** What the old guest is called afterwards, when the clone takes its name; null: it keeps its own. */
   readonly oldName: string | null;
@@ -46,7 +66,7 @@ export interface StepRecord {
   readonly facts: Readonly<Record<string, string>>;
 }
 
-const SCHEMA = "unterbau/migration/1";
+const SCHEMA = "unterbau/migration/2";
 const ENDING = ".migration";
 
 /** A migration's journal: what is about to be done is on the disk before it is done. One line of JSON each; a last half one never counted. */

@@ -125,8 +125,8 @@ function mountWith(number: string, kernel: KernelFiles): { type: string; source:
   return null;
 }
 
-/** The C library's gnu_dev_major and gnu_dev_minor for numbers below 2^32. */
-function numberOf(dev: number): string {
+/** `MAJOR:MINOR`: the C library's gnu_dev_major and gnu_dev_minor for numbers below 2^32. */
+export function numberOf(dev: number): string {
   return `${Math.floor(dev / 256) % 4096}:${(dev % 256) + Math.floor(dev / 2 ** 20) * 256}`;
 }
 

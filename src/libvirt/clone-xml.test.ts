@@ -22,10 +22,7 @@ const XML = `<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schemas/do
 const CHANGES: CloneChanges = {
   name: "mail-luks",
   uuid: NEW,
-  disk: "vda",
-  source: { kind: "file", path: "/new & shiny.luks" },
-  secret: null,
-  direct: true,
+  disks: [{ disk: "vda", source: { kind: "file", path: "/new & shiny.luks" }, secret: null, direct: true }],
   discard: false,
   newAddresses: true,
   nvram: "/nv/mail-luks_VARS.fd",
@@ -69,7 +66,8 @@ describe("the domain of a copy", () => {
 
   it("names libvirt's secret where QEMU decrypts, and keeps the addresses of a guest that is replaced", () => {
     const secret = "33333333-3333-4333-8333-333333333333";
-    const xml = cloneXml(XML, { ...CHANGES, secret, newAddresses: false, direct: false, discard: true, nvram: null });
+    const disks = CHANGES.disks.map((d) => ({ ...d, secret, direct: false }));
+    const xml = cloneXml(XML, { ...CHANGES, disks, newAddresses: false, discard: true, nvram: null });
     expect(parseDomain(xml)).toMatchObject({
       nvram: "/nv/mail_VARS.fd",
       disks: [{ encryption: { format: "luks", secret } }, {}],

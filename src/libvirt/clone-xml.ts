@@ -7,20 +7,25 @@ import { attributeOf, childOf, childrenOf, parseXml } from "./xml.ts";
 export interface CloneChanges {
   readonly name: string;
   readonly uuid: string;
-  /** The disk (`vda`) that is another one now. */
-  readonly disk: string;
-  readonly source: { readonly kind: "file" | "block"; readonly path: string };
-  /** QEMU decrypts, with this secret of libvirt's; null: the host does. */
-  readonly secret: string | null;
-  /** `cache=none io=native`, which wants a place that can be opened with O_DIRECT. */
-  readonly direct: boolean;
-  /** Discards go through to the place. */
+  /** The disks that are other ones now. */
+  readonly disks: readonly DiskChanges[];
+  /** Discards go through to the places. */
   readonly discard: boolean;
   /** The network cards get new addresses. */
   readonly newAddresses: boolean;
   /** The file with the firmware's variables, in place of the old one's. */
   readonly nvram: string | null;
   readonly guard: Guard;
+}
+
+export interface DiskChanges {
+  /** `vda` */
+  readonly disk: string;
+  readonly source: { readonly kind: "file" | "block"; readonly path: string };
+  /** QEMU decrypts, with this secret of libvirt's; null: the host does. */
+  readonly secret: string | null;
+  /** `cache=none io=native`, which wants a place that can be opened with O_DIRECT. */
+  readonly direct: boolean;
 }
 
 /** The domain of a guest's copy (libvirt, "Domain XML format"): what is not named in `changes` is kept, unknown elements too. */
@@ -37,21 +42,25 @@ export function cloneXml(xml: string, changes: CloneChanges): string {
       if (attributeOf(entry, "name") === "uuid" && entry.textContent === before) entry.textContent = changes.uuid;
   }
   const devices = childOf(domain, "devices");
-  const disk =
-    devices && childrenOf(devices, "disk").find((d) => attributeOf(childOf(d, "target"), "dev") === changes.disk);
-  if (!devices || !disk)
-    throw new StorageError("corrupt", `the domain has no disk ${changes.disk}`, { layer: "libvirt" });
-  changeDisk(disk, changes);
-  if (changes.newAddresses)
+  for (const change of changes.disks) {
+    const disk =
+      devices && childrenOf(devices, "disk").find((d) => attributeOf(childOf(d, "target"), "dev") === change.disk);
+    if (!disk) throw new StorageError("corrupt", `the domain has no disk ${change.disk}`, { layer: "libvirt" });
+    changeDisk(disk, change, changes.discard);
+  }
+  if (devices && changes.newAddresses)
     for (const card of childrenOf(devices, "interface"))
       for (const mac of childrenOf(card, "mac")) card.removeChild(mac);
   if (changes.nvram !== null) changeNvram(domain, changes.nvram);
   return withGuard(new XMLSerializer().serializeToString(domain.ownerDocument!), changes.guard);
 }
 
-function changeDisk(disk: Element, { source, secret, direct, discard }: CloneChanges): void {
+function changeDisk(disk: Element, { source, secret, direct }: DiskChanges, discard: boolean): void {
   const document = disk.ownerDocument!;
   disk.setAttribute("type", source.kind);
+  // A LUN that was handed through is a disk like others now, and takes no SCSI commands of its own.
+  disk.setAttribute("device", "disk");
+  for (const name of ["rawio", "sgio"]) disk.removeAttribute(name);
   for (const name of ["backingStore", "mirror", "encryption", "auth"])
     for (const element of childrenOf(disk, name)) disk.removeChild(element);
   let driver = childOf(disk, "driver");

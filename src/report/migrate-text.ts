@@ -3,18 +3,30 @@ import { humanSize, printable } from "./units.ts";
 
 /** What a migration came to, or would do. */
 export function migrationText(doc: MigrateDocument): string {
-  const [guest, clone, target] = [doc.guest.name, doc.clone.name, doc.target].map(printable);
+  const [guest, clone] = [doc.guest.name, doc.clone.name].map(printable);
+  const several = doc.disks.length > 1;
+  const targets = doc.disks.map((d) => printable(d.target)).join(", ");
   switch (doc.state) {
     case "planned": {
-      const steps = doc.steps.map(({ what }, i) => `${String(i + 1).padStart(3)}. ${what}\n`).join("");
+      const disks = doc.disks.map(
+        (d) => `${several ? `${printable(d.disk)}, ` : ""}${humanSize(d.size)}, to ${made(d)}`,
+      );
+      const steps = doc.steps.map(({ what }, i) => `${String(i + 1).padStart(3)}. ${printable(what)}\n`).join("");
       const notes = doc.notes.map((text) => `note: ${printable(text)}\n`).join("");
-      return `${guest}, ${humanSize(doc.size)}, to ${target}, as the guest ${clone}:\n${steps}${notes}nothing was changed\n`;
+      return `${guest}, ${disks.join("; ")}, as the guest ${clone}:\n${steps}${notes}nothing was changed\n`;
     }
     case "rolled-back":
-      return `${guest} is as before; ${target} and the guest ${clone} are taken back\n`;
+      return `${guest} is as before; ${targets} and the guest ${clone} are taken back\n`;
     case "done": {
-      const header = doc.header === null ? "" : `header backup: ${printable(doc.header)}\n`;
-      return `${clone} is defined on ${target}, ${humanSize(doc.size)}, the same bytes as ${guest} (SHA-256 ${doc.sha256})\n${header}start it: virsh start ${doc.clone.uuid}\nback again: unterbau migrate --rollback ${doc.run}\n`;
+      const disks = doc.disks.map((d) => {
+        const header = d.header === null ? "" : `  header backup: ${printable(d.header)}\n`;
+        return `${printable(d.disk)} is in ${printable(d.target)}, ${humanSize(d.size)}, the same bytes (SHA-256 ${d.sha256})\n${header}`;
+      });
+      return `${clone} is defined in the place of ${guest}\n${disks.join("")}start it: virsh start ${doc.clone.uuid}\nback again: unterbau migrate --rollback ${doc.run}\n`;
     }
   }
+}
+
+function made({ target, volume }: MigrateDocument["disks"][number]): string {
+  return volume === null ? printable(target) : `the new volume ${printable(volume)}`;
 }

@@ -41,7 +41,11 @@ async function lvm(command: string, ...args: string[]): Promise<string> {
 }
 
 /** The rows of a report, values as text; sizes in bytes. */
-async function report(command: "lvs" | "pvs", columns: string, ...args: string[]): Promise<Record<string, string>[]> {
+async function report(
+  command: "lvs" | "pvs" | "vgs",
+  columns: string,
+  ...args: string[]
+): Promise<Record<string, string>[]> {
   const format = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns];
   const text = await lvm(command, ...format, ...args);
   const parsed = JSON.parse(text) as { report: { [kind: string]: Record<string, string>[] }[] };
@@ -94,4 +98,122 @@ export function selection(name: string): string {
 /** Removes a snapshot of ours; nothing happens when it is not there. */
 export async function removeSnapshot(group: string, name: string): Promise<void> {
   await lvm("lvremove", "--quiet", "--force", "--yes", "--select", selection(name), group);
+}
+
+/** A volume group, as far as making a volume in it goes. */
+export interface VolumeGroup {
+  readonly name: string;
+  /** As LVM writes it, with hyphens. */
+  readonly uuid: string;
+  /** Bytes. */
+  readonly extentSize: number;
+  /** Extents that no volume has, on physical volumes where new ones may lie. */
+  readonly freeExtents: number;
+  /** Names of its volumes, internal ones too. */
+  readonly volumes: readonly string[];
+  /** Why nothing is made there (exported, a disk is missing, read-only …), or null. */
+  readonly unusable: string | null;
+}
+
+/** All groups of this name that are to be seen, those of other hosts too. */
+export async function volumeGroups(name: string): Promise<VolumeGroup[]> {
+  const columns = "vg_name,vg_uuid,vg_extent_size,vg_exported,vg_partial,vg_permissions,vg_missing_pv_count";
+  const all = ["--foreign", "--shared"];
+  const rows = await report("vgs", `${columns},vg_systemid,vg_shared,vg_clustered`, ...all, "--select", named(name));
+  const groups: VolumeGroup[] = [];
+  for (const row of rows) {
+    const uuid = row.vg_uuid ?? "";
+    const ours = await report("vgs", "vg_uuid", "--select", `vg_uuid="${uuid}"`);
+    const unusable = ours.length === 0 ? othersReason(row) : reasonOf(row);
+    const inside = `vg_uuid="${uuid}"`;
+    const disks = unusable !== null ? [] : await report("pvs", PV_COLUMNS, "--select", inside);
+    const volumes = unusable !== null ? [] : await report("lvs", "lv_name", "--all", "--select", inside);
+    groups.push({
+      name: row.vg_name ?? "",
+      uuid,
+      extentSize: Number(row.vg_extent_size),
+      freeExtents: disks.reduce((sum, disk) => sum + freeOn(disk), 0),
+      // Internal ones stand in brackets.
+      volumes: volumes.map((v) => (v.lv_name ?? "").replace(/^\[(.*)\]$/, "$1")),
+      unusable,
+    });
+  }
+  return groups;
+}
+
+const PV_COLUMNS = "pv_name,pv_allocatable,pv_missing,pv_pe_count,pv_pe_alloc_count";
+
+function freeOn(row: Record<string, string>): number {
+  if (row.pv_allocatable === "" || row.pv_missing !== "") return 0;
+  return Number(row.pv_pe_count) - Number(row.pv_pe_alloc_count);
+}
+
+/** lvmsystemid(7), lvmlockd(8): LVM leaves alone what belongs to another host. */
+function othersReason({ vg_systemid = "", vg_shared = "" }: Record<string, string>): string {
+  if (vg_systemid !== "") return `it belongs to another host (system ID ${vg_systemid})`;
+  return vg_shared !== "" ? "it is shared between hosts, and lvmlockd does not run here" : "LVM does not use it here";
+}
+
+function reasonOf(row: Record<string, string>): string | null {
+  if (row.vg_exported !== "") return "it is exported";
+  if (row.vg_partial !== "" || row.vg_missing_pv_count !== "0") return "a disk of it is missing";
+  if (row.vg_permissions !== "writeable") return "it is read-only";
+  return row.vg_clustered !== "" ? "it belongs to a cluster" : null;
+}
+
+function named(group: string): string {
+  return `vg_name="${group}"`;
+}
+
+/** A linear volume that is made for a purpose. */
+export interface NewVolume {
+  readonly group: string;
+  readonly groupUuid: string;
+  readonly name: string;
+  readonly extents: number;
+  /** By this it is known as ours, beside the tag that all of ours have. */
+  readonly tag: string;
+}
+
+/** The command that makes it. Old signatures in its place are wiped, so that nothing of them is ever recognised there. */
+export function createArguments({ group, name, extents, tag }: NewVolume): string[] {
+  const tags = ["--addtag", TAG, "--addtag", tag];
+  const size = ["--type", "linear", "--name", name, "--extents", String(extents)];
+  return ["--quiet", ...size, ...tags, "--wipesignatures", "y", "--zero", "y", "--yes", group];
+}
+
+/** Asks LVM whether it would make the volume; changes nothing. Throws `io` with its reason. */
+export async function tryVolume(volume: NewVolume): Promise<void> {
+  await lvm("lvcreate", "--test", ...createArguments(volume));
+}
+
+/** Makes and activates it. */
+export async function createVolume(volume: NewVolume): Promise<void> {
+  await lvm("lvcreate", ...createArguments(volume));
+}
+
+/** The UUID (as LVM writes it) and the name that it has now; null when it is not there. `uuid`: it may have another name since. */
+export async function findVolume(
+  volume: NewVolume,
+  uuid: string | undefined,
+): Promise<{ readonly uuid: string; readonly group: string; readonly name: string } | null> {
+  const [row] = await report("lvs", "lv_uuid,lv_name,vg_name", "--select", ours(volume, uuid));
+  return row === undefined ? null : { uuid: row.lv_uuid ?? "", group: row.vg_name ?? "", name: row.lv_name ?? "" };
+}
+
+/** Removes it; nothing happens when it is not there. Throws `io` when its group cannot be seen, or it is in use. */
+export async function removeVolume(volume: NewVolume, uuid: string | undefined): Promise<void> {
+  const groups = await report("vgs", "vg_name", "--select", `vg_uuid="${volume.groupUuid}"`);
+  if (groups.length === 0) {
+    throw new StorageError("io", `the volume group ${volume.group} is not to be seen`, {
+      layer: "lvm",
+      hint: "its disks must be there (vgs lists groups), then repeat",
+    });
+  }
+  await lvm("lvremove", "--quiet", "--force", "--yes", "--select", ours(volume, uuid));
+}
+
+function ours({ groupUuid, name, tag }: NewVolume, uuid: string | undefined): string {
+  const which = uuid === undefined ? `lv_name="${name}"` : `lv_uuid="${uuid}"`;
+  return `vg_uuid="${groupUuid}" && ${which} && lv_tags={"${tag}"}`;
 }

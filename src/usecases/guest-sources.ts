@@ -143,6 +143,7 @@ export async function disksOf(guest: Guest, options: SourceOptions): Promise<Nam
   const found: NamedDisk[] = [];
   for (const disk of guest.domain.disks) {
     if (disk.device !== "disk" && disk.device !== "lun") continue;
+    if (options.guestDisks && !options.guestDisks.includes(disk.target)) continue;
     const what = `disk ${printable(disk.target)} of the guest ${printable(guest.name)}`;
     const place = await pathOf(disk.place, guest, options);
     if (place.kind === "empty") continue;

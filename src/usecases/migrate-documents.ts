@@ -7,14 +7,24 @@ export interface MigrateDocument {
   readonly state: "planned" | "done" | "rolled-back";
   readonly guest: { readonly name: string; readonly uuid: string };
   readonly clone: { readonly name: string; readonly uuid: string };
-  readonly target: string;
-  /** Who decrypts. */
-  readonly openedBy: "qemu" | "host";
-  /** Bytes of the guest's disk. */
-  readonly size: number;
+  readonly disks: readonly MigratedDiskDocument[];
   readonly steps: readonly { readonly name: string; readonly what: string }[];
   /** What a person should know of this guest. */
   readonly notes: readonly string[];
+}
+
+export interface MigratedDiskDocument {
+  /** `vda` */
+  readonly disk: string;
+  /** Bytes of the guest's disk. */
+  readonly size: number;
+  readonly target: string;
+  /** The logical volume that is made for it, `GROUP/VOLUME`, or null. */
+  readonly volume: string | null;
+  /** Who decrypts. */
+  readonly openedBy: "qemu" | "host";
+  /** Of the container, in bytes. */
+  readonly sectorSize: number;
   /** SHA-256 of the disk, and of what a second reader decrypted; null: not done. */
   readonly sha256: string | null;
   /** The backup of the header. */
@@ -27,7 +37,7 @@ export interface MigrationsDocument {
     readonly run: string;
     readonly guest: string;
     readonly clone: string;
-    readonly target: string;
+    readonly targets: readonly string[];
     /** done, or the step that it stands at. */
     readonly state: string;
   }[];

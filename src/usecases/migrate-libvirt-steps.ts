@@ -1,12 +1,12 @@
 import { closeSync, constants, openSync, rmSync, writeFileSync } from "node:fs";
-import type { MigrationJournal } from "../host/migration-store.ts";
-import { cloneXml } from "../libvirt/clone-xml.ts";
+import type { MigrationDisk, MigrationJournal } from "../host/migration-store.ts";
+import { cloneXml, type DiskChanges } from "../libvirt/clone-xml.ts";
 import { GUARD_NAMESPACE, GUARD_PREFIX, type Guard, guardForVirsh } from "../libvirt/guard.ts";
 import { virsh } from "../tools/virsh.ts";
 import { setSecretValue } from "../tools/virsh-secret.ts";
-import { type Step, type StepContext, unlockingKey } from "./migrate-step.ts";
+import { type DiskStep, type GuestStep, type StepContext, unlockingKey } from "./migrate-step.ts";
 
-export const guard: Step = {
+export const guard: GuestStep = {
   name: "guard",
   what: "mark the guest, so that it is not started meanwhile, and take it out of autostart",
   goesOn: true,
@@ -21,31 +21,31 @@ export const guard: Step = {
   },
 };
 
-export const secret: Step = {
+export const secret: DiskStep = {
   name: "secret",
   what: "give libvirt the passphrase, kept in memory only",
   goesOn: false,
   applies: ({ opened }) => opened.by === "qemu",
   async perform(context) {
-    const { journal, luks, options } = context;
-    const { opened, target, guest } = journal.plan;
+    const { journal, disk, luks, options } = context;
+    const { opened, target } = disk;
     if (opened.by !== "qemu") return;
-    const path = journal.file("secret.xml");
+    const path = secretFile(journal, disk);
     writeFileSync(path, secretXml(opened.secret, target.path), { mode: 0o600 });
     await libvirt(context, "secret-define", `--file=${path}`);
     rmSync(path);
     const key = await unlockingKey(target.path, luks, options);
-    await setSecretValue(opened.secret, key, guest.uri);
+    await setSecretValue(opened.secret, key, journal.plan.guest.uri);
   },
   async undo(context) {
-    const { opened } = context.journal.plan;
-    rmSync(context.journal.file("secret.xml"), { force: true });
+    const { opened } = context.disk;
+    rmSync(secretFile(context.journal, context.disk), { force: true });
     if (opened.by === "qemu" && (await isThere(context, "secret", opened.secret)))
       await libvirt(context, "secret-undefine", `--secret=${opened.secret}`);
   },
 };
 
-export const renameOld: Step = {
+export const renameOld: GuestStep = {
   name: "rename",
   what: "give the old guest another name",
   goesOn: false,
@@ -62,7 +62,7 @@ export const renameOld: Step = {
   },
 };
 
-export const define: Step = {
+export const define: GuestStep = {
   name: "define",
   what: "define the copy as a guest",
   goesOn: false,
@@ -76,7 +76,7 @@ export const define: Step = {
   },
 };
 
-export const finish: Step = {
+export const finish: GuestStep = {
   name: "finish",
   what: "let the copy be started, and the old guest no more",
   goesOn: true,
@@ -95,18 +95,10 @@ export const finish: Step = {
 async function defineClone(context: StepContext): Promise<void> {
   const { journal } = context;
   const { plan } = journal;
-  const { target, opened, clone } = plan;
   const xml = await onOld(context, "dumpxml", "--inactive", "--security-info");
-  const source =
-    opened.by === "qemu"
-      ? { kind: target.kind === "file" ? ("file" as const) : ("block" as const), path: target.path }
-      : { kind: "block" as const, path: opened.mapped };
   const changed = cloneXml(xml, {
-    ...clone,
-    disk: plan.disk,
-    source,
-    secret: opened.by === "qemu" ? opened.secret : null,
-    direct: takesDirect(target.path),
+    ...plan.clone,
+    disks: plan.disks.map(changesOf),
     discard: plan.discard,
     newAddresses: plan.oldName === null,
     nvram: plan.nvram?.to ?? null,
@@ -121,6 +113,17 @@ async function defineClone(context: StepContext): Promise<void> {
   } finally {
     rmSync(path, { force: true });
   }
+}
+
+function changesOf({ disk, opened, target }: MigrationDisk): DiskChanges {
+  const direct = takesDirect(target.path);
+  if (opened.by === "host") return { disk, source: { kind: "block", path: opened.mapped }, secret: null, direct };
+  const kind = target.kind === "file" ? "file" : "block";
+  return { disk, source: { kind, path: target.path }, secret: opened.secret, direct };
+}
+
+function secretFile(journal: MigrationJournal, { disk }: MigrationDisk): string {
+  return journal.file(`secret-${disk}.xml`);
 }
 
 /** Whether its file system can do without the page cache: QEMU refuses to start with cache=none where not. */

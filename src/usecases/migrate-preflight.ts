@@ -1,19 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
-import { alignUp } from "../bytes/integers.ts";
+import { basename, dirname, join } from "node:path";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
 import { type MigrationPlan, newMigrationId } from "../host/migration-store.ts";
-import { sourceIdentity } from "../host/source-identity.ts";
 import { virsh } from "../tools/virsh.ts";
-import { sourceDevice } from "./convert.ts";
-import { contentOfDevice } from "./device-content.ts";
-import { findGuest, type Guest, listGuests, refuseUnlessOff } from "./guests.ts";
+import { findGuest, listGuests, refuseUnlessOff } from "./guests.ts";
 import type { NewLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";
-import { containerSize, refuseFull } from "./new-luks-target.ts";
-import { openForInspection } from "./sources.ts";
+import { disksToMove, lookAt, type SeenDisk, sectorSizeFor } from "./migrate-disks.ts";
+import { targetsFor } from "./migrate-targets.ts";
+import { containerSize } from "./new-luks-target.ts";
 
 export interface Preflight {
   readonly plan: MigrationPlan;
@@ -46,48 +43,45 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
       "delete them first (virsh snapshot-delete)",
     );
   }
-  const disks = guest.domain.disks.filter(
-    (d) => (d.device === "disk" || d.device === "lun") && d.place.kind !== "empty",
-  );
-  const [disk, ...others] = disks;
-  if (!disk) throw no("it has no disk");
-  if (others.length > 0) {
-    throw new StorageError("unsupported", `the guest ${shown} has ${disks.length} disks`, {
-      layer: "libvirt",
-      feature: "migrating guests of several disks",
-      hint: "encrypt each with convert --to-luks, and change its XML (virsh edit)",
-    });
-  }
-  const size = await sizeOf(guest, options);
+  const seen: SeenDisk[] = [];
+  for (const { target } of disksToMove(guest)) seen.push(await lookAt(guest, target, options));
   const cloneName = options.replace ? guest.name : (options.newName ?? `${guest.name}-luks`);
   const oldName = options.replace ? `${guest.name}-plain` : null;
   await refuseTaken(oldName ?? cloneName, options);
-  const target = targetOf(options);
   const { recoveryKey } = luks;
   if (recoveryKey !== null && recoveryKey !== "show" && existsSync(recoveryKey.file)) {
     throw new StorageError("usage", `${recoveryKey.file} is there already`, {
       hint: "a recovery key goes into a new file",
     });
   }
-  await refuseTarget(target, size, luks, guest, options);
+  const id = newMigrationId();
+  const made = seen.map((disk) => ({ ...luks.parameters, sectorSize: sectorSizeFor(disk, luks, options.sectorSize) }));
+  const wanted = seen.map((disk, i) => ({ ...disk, needed: containerSize(disk.size, made[i]!) }));
+  const targets = await targetsFor(wanted, guest, id, options);
   const clone = { name: cloneName, uuid: randomUUID() };
   const info = await ask("dominfo");
   const { nvram } = guest.domain;
   const xml = await ask("dumpxml");
-  const byQemu = target.kind === "file" || options.libvirtLuks;
-  const mapped = `/dev/mapper/${options.mapped ?? clone.name}`;
   const plan: MigrationPlan = {
-    id: newMigrationId(),
+    id,
     guest: { name: guest.name, uuid: guest.uuid, uri: guest.uri },
     autostart: /^Autostart: *enable/m.test(info),
-    disk: disk.target,
-    target,
-    opened: byQemu ? { by: "qemu", secret: randomUUID() } : { by: "host", mapped },
+    disks: seen.map(({ disk, size }, i) => {
+      const target = targets[i]!;
+      const byQemu = target.kind === "file" || options.libvirtLuks;
+      return {
+        disk,
+        size,
+        target,
+        opened: byQemu
+          ? { by: "qemu", secret: randomUUID() }
+          : { by: "host", mapped: `/dev/mapper/${options.mapped ?? clone.name}${i === 0 ? "" : `-${disk}`}` },
+        parameters: made[i]!,
+        recoveryKey,
+      };
+    }),
     discard: options.discard,
-    parameters: luks.parameters,
-    recoveryKey: luks.recoveryKey,
     secondKey: false,
-    size,
     clone,
     oldName,
     nvram:
@@ -99,12 +93,6 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
   return { plan, notes: notesOf(xml, plan) };
 }
 
-async function sizeOf(guest: Guest, options: MigrateOptions): Promise<number> {
-  const source = { sources: [`vm:${guest.uuid}`], connect: guest.uri ?? undefined, keys: options.sourceKeys };
-  await using opened = await openForInspection({ ...source, limits: options.limits, signal: options.signal });
-  return sourceDevice(opened.stack, undefined).size;
-}
-
 async function refuseTaken(name: string, options: MigrateOptions): Promise<void> {
   const { guests } = await listGuests(options);
   if (!guests.some((g) => g.name === name)) return;
@@ -114,58 +102,24 @@ async function refuseTaken(name: string, options: MigrateOptions): Promise<void>
   });
 }
 
-function targetOf({ toFile, toDevice }: MigrateOptions): MigrationPlan["target"] {
-  if (toFile !== undefined) return { kind: "file", path: resolve(toFile) };
-  if (toDevice !== undefined) return { kind: "device", path: resolve(toDevice) };
-  throw new StorageError("usage", "no target is named", { hint: "--to-file PATH or --to-device DEVICE" });
-}
-
-async function refuseTarget(
-  { kind, path }: MigrationPlan["target"],
-  size: number,
-  luks: NewLuks,
-  guest: Guest,
-  options: MigrateOptions,
-): Promise<void> {
-  const needed = containerSize(size, luks);
-  if (kind === "file") {
-    if (existsSync(path)) throw new StorageError("usage", `${path} is there already`, { hint: "choose another name" });
-    return refuseFull(path, needed);
+function notesOf(xml: string, { disks }: MigrationPlan): string[] {
+  const notes: string[] = [];
+  for (const { target, parameters, size, disk } of disks) {
+    const needed = containerSize(size, parameters);
+    const volume = target.kind === "device" ? target.volume : null;
+    const takes = volume === null ? `${needed} bytes` : `${needed} bytes in ${volume.extents} extents`;
+    notes.push(`the copy of ${disk} takes ${takes}, encrypted in sectors of ${parameters.sectorSize}`);
   }
-  const identity = sourceIdentity(path);
-  if (identity.kind !== "blockdev") {
-    throw new StorageError("usage", `${path} is no block device`, { hint: "for a new file: --to-file PATH" });
-  }
-  const own = guest.domain.disks.flatMap((d) => ("path" in d.place ? [d.place.path] : []));
-  if (own.some((p) => existsSync(p) && sourceIdentity(p).realpath === identity.realpath))
-    throw new StorageError("usage", `${path} is the guest's own disk`, { hint: "the copy needs a place of its own" });
-  if (identity.size < needed) {
-    throw new StorageError("usage", `${path} has ${identity.size} bytes; ${needed} are needed`, {
-      layer: "file",
-      hint: `the guest's disk has ${size}, the header takes ${luks.parameters.dataOffset}`,
-    });
-  }
-  const what = await contentOfDevice(path);
-  if (what !== null && !options.overwrite) {
-    throw new StorageError("usage", `${path} is not empty: it holds ${what}`, {
-      hint: "if that may be lost: --overwrite",
-    });
-  }
-}
-
-function notesOf(xml: string, { parameters, opened, size, target }: MigrationPlan): string[] {
-  const notes = [
-    `the copy takes ${parameters.dataOffset + alignUp(size, parameters.sectorSize)} bytes`,
-    "the guest boots with the boot loader on its own disk; its bus and addresses there stay the same",
-  ];
+  notes.push("the guest boots with the boot loader on its own disk; its bus and addresses there stay the same");
   if (/<tpm[\s>]/.test(xml))
     notes.push(
       "the guest has a TPM: an emulated one is bound to the old guest, and keys sealed in it do not open here",
     );
   if (/<kernel>/.test(xml)) notes.push("the guest is started with a kernel of the host's (<kernel>), which stays so");
-  if (opened.by === "host")
-    notes.push(`the host opens it before each start: cryptsetup open ${target.path} ${basename(opened.mapped)}`);
-  else
+  for (const { opened, target } of disks)
+    if (opened.by === "host")
+      notes.push(`the host opens it before each start: cryptsetup open ${target.path} ${basename(opened.mapped)}`);
+  if (disks.some((d) => d.opened.by === "qemu"))
     notes.push(
       "libvirt keeps the passphrase in memory only: after its restart it wants it again (virsh secret-list, virsh secret-set-value)",
     );

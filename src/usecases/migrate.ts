@@ -8,14 +8,18 @@ import { findGuest, type GuestOptions } from "./guests.ts";
 import { askKeys, type NewLuks } from "./luks-format.ts";
 import type { MigrateDocument, MigrationsDocument } from "./migrate-documents.ts";
 import { preflight } from "./migrate-preflight.ts";
-import type { Step, StepContext } from "./migrate-step.ts";
-import { STEPS } from "./migrate-steps.ts";
+import { factsOf, type Step, type StepContext } from "./migrate-step.ts";
+import { stepsOf } from "./migrate-steps.ts";
 
 export interface MigrateOptions extends GuestOptions {
+  /** Volumes are made here: `VG` or `VG/LV`. */
+  readonly to?: string | undefined;
   readonly toFile?: string | undefined;
   readonly toDevice?: string | undefined;
   /** QEMU decrypts a device too, with a secret of libvirt's. */
   readonly libvirtLuks: boolean;
+  /** Bytes of the container's sectors as the user or the policy wants them; default: as the guest's partition table counts. */
+  readonly sectorSize?: number | undefined;
   /** Name below /dev/mapper; default: the clone's. */
   readonly mapped?: string | undefined;
   readonly newName?: string | undefined;
@@ -44,13 +48,13 @@ export async function planMigration(name: string, luks: NewLuks, options: Migrat
 }
 
 /**
- * Moves a guest's disk into a new LUKS container, and defines a guest on it. Each step is in a journal before it is done, so that whatever
- * happens, `resume` goes on or `rollback` takes all of it back. The old guest and its disk stay as they are.
+ * Moves a guest's disks into new LUKS containers, and defines a guest on it. Each step is in a journal before it is done, so that whatever
+ * happens, `resume` goes on or `rollback` takes all of it back. The old guest and its disks stay as they are.
  */
 export async function migrate(name: string, luks: NewLuks, options: MigrateOptions): Promise<MigrateDocument> {
   const { plan, notes } = await preflight(name, luks, options);
   for (const text of notes) options.note?.(text);
-  const secondKey = (await askKeys(luks, plan.target.path)).length > 1;
+  const secondKey = (await askKeys(luks, plan.disks[0]!.target.path)).length > 1;
   using journal = MigrationJournal.create({ ...plan, secondKey });
   options.note?.(`migration ${plan.id}`);
   // Awaited here: the journal is closed when this returns.
@@ -60,13 +64,14 @@ export async function migrate(name: string, luks: NewLuks, options: MigrateOptio
 /** Goes on with a migration that was interrupted. */
 export async function resumeMigration(run: string, luks: NewLuks, options: MigrateOptions): Promise<MigrateDocument> {
   using journal = MigrationJournal.takeOver(findMigration(run));
-  const { parameters, recoveryKey, secondKey, target } = journal.plan;
-  if (journal.step("format")?.state !== "done" && (await askKeys(luks, target.path)).length > 1 !== secondKey) {
+  const { disks, secondKey } = journal.plan;
+  const unmade = disks.find(({ disk }) => journal.step(`format ${disk}`)?.state !== "done");
+  if (unmade && (await askKeys(luks, unmade.target.path)).length > 1 !== secondKey) {
     throw new StorageError("usage", `the migration was begun with ${secondKey ? "a second key" : "one key"}`, {
       hint: secondKey ? "--second-key-file FILE or --second-passphrase" : "go on with that one only",
     });
   }
-  return await perform({ journal, luks: { ...luks, parameters, recoveryKey }, options }, []);
+  return await perform({ journal, luks, options }, []);
 }
 
 /** Takes all of a migration back, last step first. Throws `locked` while the copy runs, `usage` for one that is done unless forced. */
@@ -85,8 +90,8 @@ export async function rollbackMigration(
   }
   await refuseRunning(plan, options);
   using journal = MigrationJournal.takeOver(migration);
-  const context: StepContext = { journal, luks: { ...luks, parameters: plan.parameters }, options };
-  for (const step of [...STEPS].reverse()) {
+  const context: StepContext = { journal, luks, options };
+  for (const step of stepsOf(plan).reverse()) {
     const { state } = journal.step(step.name) ?? {};
     if (state === undefined || state === "undone") continue;
     options.onStep?.({ name: step.name, what: `take back: ${step.what}` }, "before");
@@ -107,7 +112,7 @@ export function listMigrations(): MigrationsDocument {
       run: m.plan.id,
       guest: m.plan.guest.name,
       clone: m.plan.clone.name,
-      target: m.plan.target.path,
+      targets: m.plan.disks.map((d) => d.target.path),
       state: isDone(m) ? "done" : (stepsOf(m.plan).find((s) => m.steps.get(s.name)?.state !== "done")?.name ?? "done"),
     })),
   };
@@ -134,11 +139,12 @@ async function perform(context: StepContext, notes: readonly string[]): Promise<
     );
     throw error;
   }
-  return {
-    ...documentOf(journal.plan, "done", notes),
-    sha256: journal.step("verify")?.facts.sha256 ?? null,
-    header: journal.step("header")?.facts.file ?? null,
-  };
+  const document = documentOf(journal.plan, "done", notes);
+  const disks = document.disks.map((shown, i) => {
+    const facts = (step: string) => factsOf(journal, journal.plan.disks[i]!, step);
+    return { ...shown, sha256: facts("verify").sha256 ?? null, header: facts("header").file ?? null };
+  });
+  return { ...document, disks };
 }
 
 async function refuseRunning({ clone, guest }: MigrationPlan, options: MigrateOptions): Promise<void> {
@@ -164,28 +170,30 @@ function findMigration(run: string): Migration {
   });
 }
 
-function stepsOf(plan: MigrationPlan): readonly Step[] {
-  return STEPS.filter((step) => step.applies?.(plan) ?? true);
-}
-
 function isDone({ steps }: Migration): boolean {
   return steps.get("finish")?.state === "done";
 }
 
 function documentOf(plan: MigrationPlan, state: MigrateDocument["state"], notes: readonly string[]): MigrateDocument {
-  const { id, guest, clone, target, opened, size } = plan;
+  const { id, guest, clone, disks } = plan;
   return {
     schema: "unterbau/migrate/1",
     run: id,
     state,
     guest: { name: guest.name, uuid: guest.uuid },
     clone,
-    target: target.path,
-    openedBy: opened.by,
-    size,
+    disks: disks.map(({ disk, size, target, opened, parameters }) => ({
+      disk,
+      size,
+      target: target.path,
+      volume:
+        target.kind === "device" && target.volume !== null ? `${target.volume.group}/${target.volume.name}` : null,
+      openedBy: opened.by,
+      sectorSize: parameters.sectorSize,
+      sha256: null,
+      header: null,
+    })),
     steps: stepsOf(plan).map(({ name, what }) => ({ name, what })),
     notes,
-    sha256: null,
-    header: null,
   };
 }

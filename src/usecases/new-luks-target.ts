@@ -7,6 +7,7 @@ import { ioError, StorageError } from "../core/errors.ts";
 import { openFileDevice } from "../core/file-device.ts";
 import { systemHoles } from "../host/holes.ts";
 import { lockSource } from "../host/locks.ts";
+import type { FormatParameters } from "../tools/cryptsetup.ts";
 import {
   contentOf,
   create,
@@ -25,8 +26,8 @@ import { askKeys, formatLuks, headerOf, type NewLuks, newLuksDocument } from "./
 import { removeKeyFile } from "./recovery-key.ts";
 
 /** Bytes of a container for so much content. */
-export function containerSize(size: number, { parameters }: NewLuks): number {
-  return parameters.dataOffset + alignUp(size, parameters.sectorSize);
+export function containerSize(size: number, { dataOffset, sectorSize }: FormatParameters): number {
+  return dataOffset + alignUp(size, sectorSize);
 }
 
 /**
@@ -58,26 +59,23 @@ export async function openNewLuks(
     if (keyFile !== null) removeKeyFile(keyFile);
     state = null;
   }
-  const removeMade = (): void => {
-    rmSync(part, { force: true });
-    rmSync(statePath, { force: true });
-    if (keyFile !== null) removeKeyFile(keyFile);
-  };
   let made: NewLuksDocument;
   if (state) made = newLuksDocument(await headerOf(part, options.limits), luks.parameters);
   else {
     await askKeys(luks, path);
     if (keyFile !== null && existsSync(keyFile))
       throw new StorageError("usage", `${keyFile} is there already`, { hint: "a recovery key goes into a new file" });
-    refuseFull(path, containerSize(options.size, luks));
+    refuseFull(path, containerSize(options.size, luks.parameters));
     // From here on, what is found under the name is ours.
     writeState(statePath, { schema: "unterbau/convert-state/1", source, format, done: 0, formatting: true });
     try {
       create(part);
-      truncateSync(part, containerSize(options.size, luks));
+      truncateSync(part, containerSize(options.size, luks.parameters));
       made = await formatLuks(part, luks, { ...options, name: path });
     } catch (error) {
-      removeMade();
+      rmSync(part, { force: true });
+      rmSync(statePath, { force: true });
+      if (keyFile !== null) removeKeyFile(keyFile);
       throw ioError(error, `cannot make ${path}`, { layer: "luks" });
     }
   }
@@ -88,14 +86,7 @@ export async function openNewLuks(
     const stack = into.use(await stackOn(file, part, { format: "raw", writable }, { ...options, keys: luks.keys }));
     return contentOf(luksIn(stack.tree.roots[0]!.children[0]!, part));
   };
-  let device: BlockDevice;
-  try {
-    device = await open(true, cleanup);
-  } catch (error) {
-    // Nothing was copied yet: what our own reader does not open is of no use to anybody.
-    if (!state) removeMade();
-    throw error;
-  }
+  const device = await open(true, cleanup);
   // A source need not end with a sector: the guest sees zeros up to the end of its last one.
   if (!state && device.size > options.size) await device.zero(options.size, device.size - options.size);
   const target = opened(options, cleanup, {

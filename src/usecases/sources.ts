@@ -49,6 +49,8 @@ export interface SourceOptions {
   readonly insideFormat?: "raw" | ImageFormat | undefined;
   /** Path of a detached LUKS header for the first source. */
   readonly header?: string | undefined;
+  /** Of `vm:` only these disks (`vda`); default: all. */
+  readonly guestDisks?: readonly string[] | undefined;
   /** libvirt's connection URI for `vm:`. */
   readonly connect?: string | undefined;
   /** The user says that nobody writes to what cannot be locked. */

@@ -96,7 +96,7 @@ describe("migrate", () => {
     await daemon.virsh("autostart", "mail");
     const before = await xmlOf("mail");
     const planned = JSON.parse((await migrate("--dry-run")).stdout.toString());
-    expect(planned).toMatchObject({ run: null, state: "planned", size: 80 * MIB });
+    expect(planned).toMatchObject({ run: null, state: "planned", disks: [{ disk: "vda", size: 80 * MIB }] });
     expect([existsSync(target), await xmlOf("mail")]).toEqual([false, before]);
 
     const r = await migrate();
@@ -107,8 +107,9 @@ describe("migrate", () => {
     for (const one of [planned, document]) expect(valid(one), JSON.stringify(valid.errors)).toBe(true);
     expect(statSync(target).size).toBe(2 * MIB + 80 * MIB);
     expect((await content()).equals(readFileSync(disk))).toBe(true);
-    expect(document.sha256).toBe((await must("sha256sum", [disk])).slice(0, 64));
-    expect(opens(document.header, key)).toBe(true);
+    const [moved] = document.disks;
+    expect(moved.sha256).toBe((await must("sha256sum", [disk])).slice(0, 64));
+    expect(opens(moved.header, key)).toBe(true);
     expect(await guests()).toEqual(["mail", "mail-luks"]);
     expect(await must("virsh", ["-c", daemon.uri, "dominfo", "mail"])).toMatch(/Autostart: +disable/);
     const clone = await xmlOf("mail-luks");
@@ -144,16 +145,16 @@ describe("migrate", () => {
         encoding: "utf8",
         env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target, REPLACE: "1" },
       });
-    const steps = ["guard", "target", "format", "header", "copying", "copy", "verify", "check"];
-    steps.push("name", "secret", "rename", "define", "finish");
+    const steps = ["guard", "target vda", "format vda", "header vda", "copying", "copy vda", "verify vda", "check"];
+    steps.push("name vda", "secret vda", "rename", "define", "finish");
     let id = "";
     for (const step of steps) {
       const died = id === "" ? work("migrate", "mail", step) : work("resume", id, step);
       expect(`${step} ${died.signal} ${died.stderr}`).toBe(`${step} SIGKILL `);
       const [{ run, state }] = await migrations();
       id = run;
-      expect([step === "copying" ? "copy" : step, "done"]).toContain(state);
-      expect(existsSync(target)).toBe(steps.indexOf(step) >= steps.indexOf("name"));
+      expect([step === "copying" ? "copy vda" : step, "done"]).toContain(state);
+      expect(existsSync(target)).toBe(steps.indexOf(step) >= steps.indexOf("name vda"));
     }
     const done = work("resume", id, "");
     expect(done.status, done.stderr).toBe(0);
@@ -233,20 +234,20 @@ describe("migrate", () => {
   });
 
   it("notices that the source was changed after it was copied", async () => {
-    const died = spawnSync("node", [child.path, "migrate", "mail", key, "copy"], {
+    const died = spawnSync("node", [child.path, "migrate", "mail", key, "copy vda"], {
       env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target },
     });
     expect(died.signal).toBe("SIGKILL");
     makeBootable(disk, { deaf: true });
     const [{ run: id }] = await migrations();
     // The copy was not written down as done: it is begun anew. Then the source changes once more, behind it.
-    const again = spawnSync("node", [child.path, "resume", id, key, "verify"], {
+    const again = spawnSync("node", [child.path, "resume", id, key, "verify vda"], {
       env: { ...process.env, ...env, CONNECT: daemon.uri, TARGET: target },
     });
     expect(again.signal).toBe("SIGKILL");
     makeBootable(disk);
     const r = await cli("--resume", id, "--target-key-file", key);
-    expect(r.stderr).toMatch(/the copy differs from the source/);
+    expect(r.stderr).toMatch(/the copy of vda differs from the source/);
     expect(existsSync(target)).toBe(false);
     expect((await cli("--rollback", id)).code).toBe(0);
   });

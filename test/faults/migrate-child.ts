@@ -11,7 +11,10 @@ const [action, name, keyFile, killAt] = process.argv.slice(2) as [string, string
 const secret = [{ bytes: readFileSync(keyFile), origin: keyFile }];
 const die = () => process.kill(process.pid, "SIGKILL");
 const luks = {
-  parameters: parametersFor({ version: 1, iterations: 210_000 }, BUILT_IN),
+  parameters: parametersFor(
+    { version: process.env.GROUP ? 2 : 1, iterations: process.env.GROUP ? 4 : 210_000 },
+    BUILT_IN,
+  ),
   policy: BUILT_IN,
   keys: {
     first: async () => secret[0]!,
@@ -23,6 +26,7 @@ const luks = {
 };
 const options: MigrateOptions = {
   connect: process.env.CONNECT,
+  to: process.env.GROUP,
   toFile: process.env.TARGET,
   libvirtLuks: false,
   replace: process.env.REPLACE === "1",
@@ -36,7 +40,7 @@ const options: MigrateOptions = {
     if (when === "performed" && step.name === killAt) die();
   },
   onProgress: (phase, done) => {
-    if (phase === "copying" && killAt === "copying" && done > 20 * 1024 * 1024) die();
+    if (phase === "copying vda" && killAt === "copying" && done > 20 * 1024 * 1024) die();
   },
 };
 const document =

@@ -3,6 +3,7 @@ import { migrationText } from "../../report/migrate-text.ts";
 import { printable } from "../../report/units.ts";
 import { shutDown } from "../../usecases/guest-life.ts";
 import { findGuest, guestOf } from "../../usecases/guests.ts";
+import { BUILT_IN } from "../../usecases/luks-policy.ts";
 import {
   listMigrations,
   type MigrateOptions,
@@ -24,7 +25,7 @@ export async function run([source = ""]: readonly string[], flags: MigrateFlags,
   const { resume, rollback } = flags;
   if ((guest === null ? 0 : 1) + (resume ? 1 : 0) + (rollback ? 1 : 0) !== 1) {
     throw new StorageError("usage", "a guest is wanted, or --resume, --rollback or --list", {
-      hint: "unterbau migrate vm:mail --to-file /srv/mail.luks",
+      hint: "unterbau migrate vm:mail --to vg0",
     });
   }
   if (flags.rate === 0) throw new StorageError("usage", "--rate 0 would never end", { hint: "such as --rate 50M" });
@@ -33,7 +34,11 @@ export async function run([source = ""]: readonly string[], flags: MigrateFlags,
   // QEMU itself opens LUKS1 only.
   const byQemu = flags.toFile !== undefined || flags.libvirtLuks === true;
   const luks = newLuksFrom(byQemu ? { ...flags, luks1: true } : flags, keys);
-  const options = optionsFrom(flags, sourceKeys, session);
+  const { sectorSize } = luks.policy.default;
+  const options = {
+    ...optionsFrom(flags, sourceKeys, session),
+    sectorSize: flags.sectorSize ?? (sectorSize === BUILT_IN.default.sectorSize ? undefined : sectorSize),
+  };
   const document = await (async () => {
     if (resume !== undefined) return resumeMigration(resume, luks, options);
     if (rollback !== undefined) return rollbackMigration(rollback, luks, { ...options, force: flags.force ?? false });
@@ -51,6 +56,7 @@ function optionsFrom(flags: MigrateFlags, sourceKeys: Keys, { signal }: Session)
   let phase = "";
   return {
     connect: flags.connect,
+    to: flags.to,
     toFile: flags.toFile,
     toDevice: flags.toDevice,
     libvirtLuks: flags.libvirtLuks ?? false,
@@ -96,7 +102,7 @@ async function list(flags: MigrateFlags): Promise<number> {
   else
     for (const m of document.migrations)
       await emit(
-        `${m.run}  ${printable(m.guest)} → ${printable(m.clone)}  ${printable(m.target)}  ${m.state === "done" ? "done" : `stands at: ${m.state}`}\n`,
+        `${m.run}  ${printable(m.guest)} → ${printable(m.clone)}  ${m.targets.map(printable).join(", ")}  ${m.state === "done" ? "done" : `stands at: ${m.state}`}\n`,
       );
   return 0;
 }
