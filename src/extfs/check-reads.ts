@@ -26,7 +26,8 @@ interface Range {
 /**
  * The metadata that e2fsck reads, each run of it with its offset: superblock and group descriptors, bitmaps and used inodes of all
  * groups (pass 1), then what those inodes name: directories (pass 2), extent and indirect blocks, blocks of attributes. Blocks that come up later are
- * not foretold; this is only to have most of them in memory. Pieces share two buffers: each is good until the one after the next is asked for.
+ * not foretold; this is only to have most of them in memory. Pieces share three buffers: each is good until the one after the next is asked
+ * for, and the third is being read into meanwhile.
  * Throws StorageError where the file system cannot be followed.
  */
 export async function* checkReads(
@@ -35,7 +36,7 @@ export async function* checkReads(
 ): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
   const geometry = await readGeometry(device);
   const { blockSize } = geometry;
-  const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE)] as const;
+  const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE), new Uint8Array(PIECE)] as const;
   let turn = 0;
   const tables = inodeTables(geometry).sort((a, b) => a.start - b.start);
   const named: Range[] = [];
@@ -45,19 +46,34 @@ export async function* checkReads(
   async function* pieces(ranges: Iterable<Range>): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
     const reads = [...cut(ranges)];
     let told = 0;
-    for (let i = 0, ahead = 0; i < reads.length; i++) {
+    let ahead = 0;
+    let reading: Promise<Uint8Array | null> | null = null;
+    const read = async (i: number): Promise<Uint8Array | null> => {
       for (; told < reads.length && ahead < AHEAD; told++) {
         const { start, end } = reads[told]!;
         await device.prefetch?.(start, end - start);
         ahead += end - start;
       }
       const { start, end } = reads[i]!;
-      const bytes = buffers[turn++ % 2]!.subarray(0, end - start);
+      const bytes = buffers[turn++ % 3]!.subarray(0, end - start);
       ahead -= bytes.length;
       left -= bytes.length;
-      if (left < 0) return;
+      if (left < 0) return null;
       await device.read(bytes, start, { signal });
-      yield { offset: start, bytes };
+      return bytes;
+    };
+    try {
+      for (let i = 0; i < reads.length; i++) {
+        const bytes = await (reading ?? read(i));
+        if (bytes === null) return;
+        reading = i + 1 < reads.length ? read(i + 1) : null;
+        // It is told when its turn comes.
+        reading?.catch(() => undefined);
+        yield { offset: reads[i]!.start, bytes };
+      }
+    } finally {
+      // Nobody takes the device away under a read.
+      await reading?.catch(() => undefined);
     }
   }
 

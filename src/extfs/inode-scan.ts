@@ -1,6 +1,6 @@
 import type { ExtShape } from "./superblock.ts";
 
-/** Places in struct ext2_inode (inodes.rst), and the few values that matter here. Little-endian, read by hand: there are many inodes. */
+/** Places in struct ext2_inode (inodes.rst), and the few values that matter here. All lie in one 32-bit word: there are many inodes. */
 const MODE = 0x0;
 const FLAGS = 0x20;
 const BLOCKS = 0x28;
@@ -31,34 +31,48 @@ export function metadataOfInodes(
   found: (block: number, count: number) => void,
 ): void {
   const { inodeSize, blocks } = shape;
-  const u16 = (at: number): number => table[at]! + table[at + 1]! * 0x100;
-  const u32 = (at: number): number => u16(at) + u16(at + 2) * 0x1_0000;
+  const words = littleEndianWords(table);
+  const low = (at: number): number => words[at >> 2]! & 0xffff;
+  const high = (at: number): number => words[at >> 2]! >>> 16;
   const tell = (block: number, count: number): void => {
     if (block > 0 && block + count <= blocks) found(block, count);
   };
   const extents = (at: number, directory: boolean): void => {
     const root = at + BLOCKS;
-    if (u16(root) !== EXTENT_MAGIC) return;
-    const count = Math.min(u16(root + 2), ENTRIES_IN_INODE);
-    const depth = u16(root + 6);
+    if (low(root) !== EXTENT_MAGIC) return;
+    const count = Math.min(high(root), ENTRIES_IN_INODE);
+    const depth = high(root + 4);
+    if (depth === 0 && !directory) return;
     for (let i = 1; i <= count; i++) {
       const entry = root + i * EXTENT_ENTRY;
-      if (depth > 0) tell(u32(entry + 4) + u16(entry + 8) * 2 ** 32, 1);
-      else if (directory) tell(u32(entry + 8) + u16(entry + 6) * 2 ** 32, Math.min(u16(entry + 4), MAX_EXTENT));
+      if (depth > 0) tell(words[(entry + 4) >> 2]! + low(entry + 8) * 2 ** 32, 1);
+      else tell(words[(entry + 8) >> 2]! + high(entry + 4) * 2 ** 32, Math.min(low(entry + 4), MAX_EXTENT));
     }
   };
   const mapped = (at: number, directory: boolean): void => {
     for (let i = directory ? 0 : DIRECT_BLOCKS; i < DIRECT_BLOCKS + INDIRECT_BLOCKS; i++)
-      tell(u32(at + BLOCKS + 4 * i), 1);
+      tell(words[(at + BLOCKS + 4 * i) >> 2]!, 1);
   };
   for (let at = 0; at + inodeSize <= table.length; at += inodeSize) {
-    const type = u16(at + MODE) & S_IFMT;
+    const type = words[(at + MODE) >> 2]! & S_IFMT;
     if (type !== S_IFDIR && type !== S_IFREG) continue;
     const directory = type === S_IFDIR;
-    const flags = u32(at + FLAGS);
-    tell(u32(at + FILE_ACL), 1);
+    const flags = words[(at + FLAGS) >> 2]!;
+    tell(words[(at + FILE_ACL) >> 2]!, 1);
     if (flags & INLINE_DATA) continue;
     if (flags & EXTENTS) extents(at, directory);
     else mapped(at, directory);
   }
+}
+
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
+/** The words as numbers of this machine. */
+function littleEndianWords(bytes: Uint8Array): Uint32Array {
+  const whole = bytes.subarray(0, bytes.length & ~3);
+  if (LITTLE_ENDIAN && whole.byteOffset % 4 === 0)
+    return new Uint32Array(whole.buffer, whole.byteOffset, whole.length / 4);
+  const copy = Buffer.from(Uint8Array.from(whole).buffer);
+  if (!LITTLE_ENDIAN) copy.swap32();
+  return new Uint32Array(copy.buffer, copy.byteOffset, copy.length / 4);
 }

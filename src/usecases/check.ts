@@ -62,7 +62,7 @@ interface Checked {
 async function preview(options: CheckOptions): Promise<Checked> {
   // The child that will become the checker gets ready while the stack is opened.
   await using prepared = prepareChecker(options.env);
-  await using opened = await openForInspection(options);
+  await using opened = await openForInspection({ ...options, streaming: true });
   const documents: CheckedVolumeDocument[] = [];
   for (const volume of chooseVolumes(opened.stack.tree, options.volumes)) {
     documents.push((await checkOne(volume, options, prepared)).document);
