@@ -11,7 +11,7 @@ export const FUZZ_LIMITS: Limits = {
   ...DEFAULT_LIMITS,
   pbkdf2Iterations: 2000,
   argon2MemoryKiB: 256,
-  argon2Passes: 4,
+  argon2Work: 1024,
   argon2Lanes: 4,
 };
 

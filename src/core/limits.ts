@@ -31,7 +31,8 @@ export interface Limits {
   readonly luks2JsonBytes: number;
   /** Argon2 memory in KiB that a keyslot may ask for: the most that luksFormat chooses by itself (DEFAULT_LUKS2_MEMORY_KB); by hand up to 4 GiB. */
   readonly argon2MemoryKiB: number;
-  readonly argon2Passes: number;
+  /** Argon2's passes times its memory in KiB, roughly microseconds on one core: with little memory luksFormat chooses many passes. */
+  readonly argon2Work: number;
   readonly argon2Lanes: number;
   readonly pbkdf2Iterations: number;
   /** Logical partitions in an MBR's extended chain; Linux numbers up to 255. */
@@ -72,7 +73,8 @@ export const DEFAULT_LIMITS: Limits = {
   nodes: 10_000,
   luks2JsonBytes: 4 * 1024 * 1024,
   argon2MemoryKiB: 1024 * 1024,
-  argon2Passes: 64,
+  // 64 passes over 1 GiB, about a minute. cryptsetup aims at two seconds.
+  argon2Work: 64 * 1024 * 1024,
   argon2Lanes: 64,
   pbkdf2Iterations: 100_000_000,
   logicalPartitions: 255,

@@ -155,7 +155,10 @@ export function refuseShort(secret: Uint8Array, origin: string, policy: Policy):
   if (secret.length >= least) return;
   throw new StorageError("usage", `the key from ${origin} is shorter than ${least} bytes`, {
     layer: "luks",
-    hint: secret.length === 0 ? "give a passphrase or key file" : `the least is set by ${policyName(policy)}`,
+    hint:
+      secret.length === 0
+        ? "give a passphrase or key file"
+        : `take a longer one; the least is set by ${policyName(policy)} (another one: --policy FILE, least.passphraseBytes)`,
   });
 }
 

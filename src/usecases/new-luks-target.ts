@@ -59,6 +59,11 @@ export async function openNewLuks(
     if (keyFile !== null) removeKeyFile(keyFile);
     state = null;
   }
+  const removeMade = (): void => {
+    rmSync(part, { force: true });
+    rmSync(statePath, { force: true });
+    if (keyFile !== null) removeKeyFile(keyFile);
+  };
   let made: NewLuksDocument;
   if (state) made = newLuksDocument(await headerOf(part, options.limits), luks.parameters);
   else {
@@ -73,9 +78,7 @@ export async function openNewLuks(
       truncateSync(part, containerSize(options.size, luks.parameters));
       made = await formatLuks(part, luks, { ...options, name: path });
     } catch (error) {
-      rmSync(part, { force: true });
-      rmSync(statePath, { force: true });
-      if (keyFile !== null) removeKeyFile(keyFile);
+      removeMade();
       throw ioError(error, `cannot make ${path}`, { layer: "luks" });
     }
   }
@@ -86,7 +89,14 @@ export async function openNewLuks(
     const stack = into.use(await stackOn(file, part, { format: "raw", writable }, { ...options, keys: luks.keys }));
     return contentOf(luksIn(stack.tree.roots[0]!.children[0]!, part));
   };
-  const device = await open(true, cleanup);
+  let device: BlockDevice;
+  try {
+    device = await open(true, cleanup);
+  } catch (error) {
+    // Nothing was copied yet: what our own reader does not open is of no use to anybody.
+    if (!state) removeMade();
+    throw error;
+  }
   // A source need not end with a sector: the guest sees zeros up to the end of its last one.
   if (!state && device.size > options.size) await device.zero(options.size, device.size - options.size);
   const target = opened(options, cleanup, {

@@ -119,6 +119,23 @@ describe("convert --to-luks", () => {
     expect(readFileSync(key, "utf8")).toBe(SECRET);
   });
 
+  it("opens what it makes with little memory, for which cryptsetup chooses many passes", async () => {
+    const target = at("little.luks");
+    writeFileSync(at("little.json"), '{"schema":"unterbau/luks-policy/1","least":{"memoryKiB":1024}}');
+    // What it chose on a slow machine.
+    const many = ["--pbkdf-memory", "1024", "--pbkdf-force-iterations", "632", "--policy", at("little.json")];
+    expect(await toLuks(target, [...withKey, ...many, "--verify"])).toMatchObject({ code: 0, err: "" });
+    expect(run("cryptsetup", "luksDump", target)).toMatch(/^\s+Time cost:\s+632$/m);
+    expect(opens(target, key)).toBe(true);
+  });
+
+  it("leaves nothing when our own reader may not open what was made", async () => {
+    const dear = [...CHEAP_LUKS2, "--recovery-key-file", at("gone-key"), "--limit", "argon2Work=1"];
+    const r = await toLuks(at("gone"), [...withKey, ...dear]);
+    expect(r).toMatchObject({ code: 1, err: expect.stringContaining("--limit argon2Work=") });
+    expect(left("gone")).toEqual([]);
+  });
+
   it("keeps to a policy file, stricter and laxer, and refuses one that it does not understand", async () => {
     const policy = (json: unknown) => {
       writeFileSync(at("policy.json"), typeof json === "string" ? json : JSON.stringify(json));
@@ -130,7 +147,9 @@ describe("convert --to-luks", () => {
       code: 2,
       err: expect.stringContaining("LUKS version 1 (allowed: 2)"),
     });
-    expect((await toLuks(at("p"), [...strict, ...CHEAP_LUKS2])).err).toMatch(/is shorter than 64 bytes/);
+    expect((await toLuks(at("p"), [...strict, ...CHEAP_LUKS2])).err).toMatch(
+      /is shorter than 64 bytes.*\n.*take a longer one; the least is set by .*policy\.json \(another one: --policy FILE/,
+    );
     const lax = policy({ schema, default: { version: 1, hash: "sha256" }, least: { pbkdf2Iterations: 1000 } });
     expect(await toLuks(at("p"), [...lax, "--pbkdf-force-iterations", "1000"])).toMatchObject({ code: 0 });
     const dump = run("cryptsetup", "luksDump", at("p"));

@@ -20,7 +20,7 @@ export function costProblem(keyslot: Keyslot, limits: Limits, freeKiB: number): 
   }
   return (
     above("KiB of memory for Argon2", kdf.memoryKiB, limits, "argon2MemoryKiB") ??
-    above("passes of Argon2", kdf.time, limits, "argon2Passes") ??
+    above(`KiB that Argon2 fills in ${kdf.time} passes`, work(kdf), limits, "argon2Work") ??
     above("lanes of Argon2", kdf.cpus, limits, "argon2Lanes") ??
     (kdf.memoryKiB > freeKiB ? `Argon2 needs ${kdf.memoryKiB} KiB of memory, of which ${freeKiB} are free` : null)
   );

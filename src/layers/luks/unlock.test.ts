@@ -76,7 +76,7 @@ describe("unlocking", () => {
   });
 
   it("spends nothing on a keyslot above a limit, and names the limit", async () => {
-    const kdf = { type: "argon2id", time: 65, memory: 1024, cpus: 1, salt: "AAAAAAAAAAAAAAAAAAAAAA==" };
+    const kdf = { type: "argon2id", time: 65537, memory: 1024, cpus: 1, salt: "AAAAAAAAAAAAAAAAAAAAAA==" };
     const change = (json: LooseJson) => {
       json.keyslots[0].kdf = kdf;
     };
@@ -84,7 +84,7 @@ describe("unlocking", () => {
     expect(layer.locked).toEqual({
       code: "unsupported",
       reason:
-        "keyslot 0 was not tried: 65 passes of Argon2 are above the limit of 64 (raise it with --limit argon2Passes=65)",
+        "keyslot 0 was not tried: 67109888 KiB that Argon2 fills in 65537 passes are above the limit of 67108864 (raise it with --limit argon2Work=67109888)",
     });
     const both = luks2Image({ change, passphrases: ["a", "b"] });
     expect((await open(both, passphrases(["b"]))).info.details.unlockedBy).toMatchObject({ slot: 1 });
@@ -167,7 +167,10 @@ describe("costs", () => {
     [argon2(1_000_000), null],
     [argon2(1_000_001), /of which 1000000 are free/],
     [argon2(1024 * 1024 + 1), /--limit argon2MemoryKiB=1048577/],
-    [argon2(1024, 65), /--limit argon2Passes=65/],
+    [argon2(1024, 65_536), null],
+    [argon2(1024, 65_537), /--limit argon2Work=67109888/],
+    [argon2(32, 2_097_152), null],
+    [argon2(32, 2 ** 32 - 1), /--limit argon2Work=137438953440/],
     [argon2(1024, 4, 65), /--limit argon2Lanes=65/],
     [argon2(31), /invalid/],
     [{ ...argon2(1024), salt: salt.subarray(0, 7) }, /invalid/],
