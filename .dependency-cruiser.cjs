@@ -14,7 +14,7 @@ const may = {
   libvirt: ["core", "bytes"],
   plan: ["core/errors", "core/layer", "bytes/text"],
   tools: ["core/errors", "bytes/text"],
-  host: ["tools", "core", "bytes", "ffi"],
+  host: ["tools", "core", "bytes", "ffi", "audit/model", "audit/secrets"],
   usecases: [
     "extfs",
     "stack",
@@ -31,9 +31,11 @@ const may = {
     "core",
     "bytes",
   ],
-  audit: ["bytes"],
+  audit: ["bytes", "libvirt"],
   report: [
     "audit/model",
+    "audit/verdict",
+    "audit/checks/index",
     "usecases/documents",
     "usecases/life-documents",
     "usecases/boot-documents",

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
+import { addAuditVerbs } from "./audit-verbs.ts";
 import { addLifeVerbs } from "./life-verbs.ts";
 import { withNewLuks } from "./luks-options.ts";
 import { addLuksVerbs, addMigrate } from "./luks-verbs.ts";
@@ -315,6 +316,7 @@ program
 addLifeVerbs(program, verb, CHECK);
 addLuksVerbs(program, verb);
 addMigrate(program, verb);
+addAuditVerbs(program, verb, CHECK);
 
 program
   .command("doctor")
@@ -345,5 +347,5 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 function usesFsckCodes([verb, action]: readonly string[]): boolean {
-  return verb === "check" || verb === "run-plan" || (verb === "backup" && action === "verify");
+  return verb === "check" || verb === "run-plan" || verb === "audit" || (verb === "backup" && action === "verify");
 }

@@ -1,0 +1,45 @@
+import { type Command, Option } from "commander";
+import type { Codes } from "./life-verbs.ts";
+import type { Run } from "./main.ts";
+import { collect, type PlainFlags } from "./options.ts";
+
+export interface AuditFlags extends PlainFlags {
+  readonly root?: readonly string[];
+  readonly record?: string;
+  readonly policy?: string;
+  readonly scope?: string;
+  readonly connect?: string;
+  readonly lang?: "de" | "en";
+}
+
+type Verb = <F extends PlainFlags>(
+  load: () => Promise<{ run: Run<F> }>,
+  codes?: Codes,
+) => (sources: readonly string[], flags: F) => Promise<void>;
+
+/** What measures a host. `codes`: of failures, which must not be taken for a verdict. */
+export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void {
+  program
+    .command("audit")
+    .description("measure how the data of this host's guests are protected; nothing is changed (as root)")
+    .argument("[guest...]", "vm:NAME or vm:UUID; default: all guests")
+    .option(
+      "--root <dir>",
+      "a recorded or mounted host instead of this one (repeatable: the first lies over the others)",
+      collect,
+    )
+    .option("--record <dir>", "write all that was read to this new folder, for --root; secrets are taken out")
+    .option("--policy <file>", "thresholds (YAML or JSON) that replace built-in ones")
+    .option("--scope <file>", "what is declared of this host (YAML): guests, keyslots, backups …")
+    .option("--connect <uri>", "libvirt's connection; default: qemu:///system")
+    .addOption(new Option("--lang <language>", "default: as LANG says").choices(["de", "en"]))
+    .option("--json", "one JSON document")
+    .option("--debug", "show stack traces")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 pass · 1 warn, or something is unknown · 2 fail · 8 the audit itself failed · 16 usage · 32 cancelled\n\nExample:\n  unterbau audit\n  unterbau audit vm:mail --lang de\n  unterbau audit --record host-a && unterbau audit --root host-a --json",
+    )
+    .action((guests: string[], flags: AuditFlags) =>
+      verb<AuditFlags>(() => import("./verbs/audit.ts"), codes)(guests, flags),
+    );
+}
