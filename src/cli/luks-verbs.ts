@@ -14,8 +14,9 @@ export interface HeaderFlags extends PlainFlags {
 
 export interface MigrateFlags extends PlainFlags, NewLuksFlags {
   readonly to?: string;
-  readonly toFile?: string;
-  readonly toDevice?: string;
+  readonly toFile?: readonly string[];
+  readonly toDevice?: readonly string[];
+  readonly disk?: readonly string[];
   readonly libvirtLuks?: boolean;
   readonly mapped?: string;
   readonly name?: string;
@@ -46,22 +47,29 @@ type Verb = <F extends PlainFlags>(
 /** `migrate`: a guest onto encrypted storage. */
 export function addMigrate(program: Command, verb: Verb): void {
   withNewLuks(plain(program.command("migrate")))
-    .description("move a shut off guest's disk into a new LUKS container, and define a guest on it")
-    .argument("[vm:guest]", "a libvirt guest with one disk, by its name or UUID")
+    .description("move a shut off guest's disks into new LUKS containers, and define a guest on them")
+    .argument("[vm:guest]", "a libvirt guest, by its name or UUID")
     .addOption(
       new Option(
         "--to <group[/volume]>",
-        "a new logical volume, LUKS2, which the host opens; default: named as the new guest, or GUEST-luks",
+        "a new logical volume, LUKS2, which the host opens; default name: GUEST-luks; of further disks VOLUME-DISK",
       ).conflicts(["toFile", "toDevice", "overwrite"]),
     )
     .addOption(
-      new Option("--to-file <path>", "a new file, LUKS1, which QEMU decrypts with a secret of libvirt's").conflicts(
-        "toDevice",
-      ),
+      new Option(
+        "--to-file <path>",
+        "a new file, LUKS1, which QEMU decrypts with a secret of libvirt's; of several disks DISK=PATH for each",
+      )
+        .argParser(collect)
+        .conflicts("toDevice"),
     )
-    .option("--to-device <device>", "a block device, LUKS2, which the host opens")
+    .option("--to-device <device>", "a block device, LUKS2, which the host opens; or DISK=DEVICE for each", collect)
+    .option("--disk <disk>", "move only this disk (vda, repeatable); default: all that the guest can write to", collect)
     .option("--libvirt-luks", "with --to or --to-device: LUKS1, which QEMU decrypts")
-    .option("--mapped <name>", "with --to or --to-device: its name below /dev/mapper; default: the new guest's")
+    .option(
+      "--mapped <name>",
+      "with --to or --to-device: its name below /dev/mapper; default: the new guest's, of further disks NAME-DISK",
+    )
     .option("--name <name>", "what the new guest is called; default: GUEST-luks")
     .option("--replace", "the new guest takes the old one's name and addresses; the old one becomes GUEST-plain")
     .option("--allow-discards", "let the guest's discards through: who sees the storage sees what is free")
@@ -83,7 +91,7 @@ export function addMigrate(program: Command, verb: Verb): void {
     .option("--list", "the migrations that are known, and where each stands")
     .addHelpText(
       "after",
-      "\nThe old guest and its disk stay; libvirt's XML of both says that only the new one may be started.\n\nExamples:\n  unterbau migrate vm:mail --to vg0 --dry-run\n  unterbau migrate vm:mail --to vg0/mail --replace --recovery-key\n  unterbau migrate vm:mail --to-file /srv/mail.luks\n  unterbau migrate --resume 20261124-101112-ab12",
+      "\nThe old guest and its disk stay; libvirt's XML of both says that only the new one may be started.\n\nExamples:\n  unterbau migrate vm:mail --to vg0 --dry-run\n  unterbau migrate vm:mail --to vg0/mail --replace --recovery-key\n  unterbau migrate vm:mail --to-file /srv/mail.luks\n  unterbau migrate vm:mail --to-device vda=/dev/sdx --to-device vdb=/dev/sdy\n  unterbau migrate --resume 20261124-101112-ab12",
     )
     .action((guest: string | undefined, flags: MigrateFlags) =>
       verb<MigrateFlags>(() => import("./verbs/migrate.ts"))([guest ?? ""], flags),

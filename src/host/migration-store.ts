@@ -42,6 +42,8 @@ export interface MigrationPlan {
   readonly autostart: boolean;
   /** In the guest's order; at least one. */
   readonly disks: readonly MigrationDisk[];
+  /** Disks that are not moved, and why. */
+  readonly stays: readonly { readonly disk: string; readonly why: string }[];
   readonly discard: boolean;
   /** Whether the containers get a second key of the user's. */
   readonly secondKey: boolean;

@@ -22,7 +22,8 @@ export function migrationText(doc: MigrateDocument): string {
         const header = d.header === null ? "" : `  header backup: ${printable(d.header)}\n`;
         return `${printable(d.disk)} is in ${printable(d.target)}, ${humanSize(d.size)}, the same bytes (SHA-256 ${d.sha256})\n${header}`;
       });
-      return `${clone} is defined in the place of ${guest}\n${disks.join("")}start it: virsh start ${doc.clone.uuid}\nback again: unterbau migrate --rollback ${doc.run}\n`;
+      const stays = doc.stays.map((s) => `${printable(s.disk)} stays as it is: ${printable(s.why)}\n`);
+      return `${clone} is defined in the place of ${guest}\n${[...disks, ...stays].join("")}start it: virsh start ${doc.clone.uuid}\nback again: unterbau migrate --rollback ${doc.run}\n`;
     }
   }
 }

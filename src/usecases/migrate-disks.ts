@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
 import type { DomainDisk } from "../libvirt/domain.ts";
@@ -18,22 +19,51 @@ export interface SeenDisk {
   readonly tableSector: number | null;
 }
 
-/** The disks of a guest that are moved. */
-export function disksToMove(guest: Guest): DomainDisk[] {
-  const shown = printable(guest.name);
+/** A disk that stays where it is: both guests have it then. */
+export interface StayingDisk {
+  readonly disk: string;
+  /** Why, for a person. */
+  readonly why: string;
+}
+
+/** The disks of a guest that are moved, in its order, and those that are not. `only`: these (`vda`); default: all that it can write to. */
+export function disksToMove(
+  guest: Guest,
+  only: readonly string[] | undefined,
+): { readonly moved: readonly DomainDisk[]; readonly stays: readonly StayingDisk[] } {
+  const no = (what: string, hint?: string) =>
+    new StorageError("usage", `the guest ${printable(guest.name)} is not migrated: ${what}`, {
+      layer: "libvirt",
+      hint,
+    });
   const disks = guest.domain.disks.filter(
     (d) => (d.device === "disk" || d.device === "lun") && d.place.kind !== "empty",
   );
-  if (disks.length === 0)
-    throw new StorageError("usage", `the guest ${shown} is not migrated: it has no disk`, { layer: "libvirt" });
-  if (disks.length > 1) {
-    throw new StorageError("unsupported", `the guest ${shown} has ${disks.length} disks`, {
-      layer: "libvirt",
-      feature: "migrating guests of several disks",
-      hint: "encrypt each with convert --to-luks, and change its XML (virsh edit)",
-    });
+  const names = disks.map((d) => printable(d.target)).join(", ");
+  const unknown = only?.find((name) => !disks.some((d) => d.target === name));
+  if (unknown !== undefined) throw no(`it has no disk ${printable(unknown)}`, `there are: ${names}`);
+  const stays = disks.flatMap((d) => {
+    const why = whyStays(d, only);
+    return why === null ? [] : [{ disk: d.target, why }];
+  });
+  const moved = disks.filter((d) => !stays.some((s) => s.disk === d.target));
+  if (moved.length === 0)
+    throw no("it has no disk that could be moved", stays.map((s) => `${printable(s.disk)}: ${s.why}`).join("; "));
+  for (const { target, shareable, encryption, format } of moved) {
+    const others = moved.filter((m) => m.target !== target).map((m) => `--disk ${m.target}`);
+    const without = others.length === 0 ? undefined : `without it: ${others.join(" ")}`;
+    if (shareable) throw no(`other guests may write to its disk ${target} too (<shareable/>)`, without);
+    if (encryption !== null && format === "raw") throw no(`its disk ${target} is encrypted by QEMU already`, without);
   }
-  return disks;
+  return { moved, stays };
+}
+
+function whyStays(disk: DomainDisk, only: readonly string[] | undefined): string | null {
+  const { place, optional, target, readOnly } = disk;
+  if (only !== undefined && !only.includes(target)) return "it was not named by --disk";
+  if (only !== undefined) return null;
+  if (readOnly) return "the guest only reads it";
+  return optional && place.kind === "file" && !existsSync(place.path) ? "it is not there" : null;
 }
 
 /** Looks at a disk through its layers. */

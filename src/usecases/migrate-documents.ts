@@ -8,6 +8,8 @@ export interface MigrateDocument {
   readonly guest: { readonly name: string; readonly uuid: string };
   readonly clone: { readonly name: string; readonly uuid: string };
   readonly disks: readonly MigratedDiskDocument[];
+  /** Disks of the guest that are not moved: both guests have them. */
+  readonly stays: readonly { readonly disk: string; readonly why: string }[];
   readonly steps: readonly { readonly name: string; readonly what: string }[];
   /** What a person should know of this guest. */
   readonly notes: readonly string[];

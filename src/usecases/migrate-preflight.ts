@@ -44,16 +44,13 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
     );
   }
   const seen: SeenDisk[] = [];
-  for (const { target } of disksToMove(guest)) seen.push(await lookAt(guest, target, options));
+  const { moved, stays } = disksToMove(guest, options.disks);
+  for (const { target } of moved) seen.push(await lookAt(guest, target, options));
   const cloneName = options.replace ? guest.name : (options.newName ?? `${guest.name}-luks`);
   const oldName = options.replace ? `${guest.name}-plain` : null;
   await refuseTaken(oldName ?? cloneName, options);
-  const { recoveryKey } = luks;
-  if (recoveryKey !== null && recoveryKey !== "show" && existsSync(recoveryKey.file)) {
-    throw new StorageError("usage", `${recoveryKey.file} is there already`, {
-      hint: "a recovery key goes into a new file",
-    });
-  }
+  const recoveryKeys = seen.map(({ disk }) => recoveryKeyFor(disk, seen.length > 1, luks));
+  refuseOneOnly(seen.length, luks);
   const id = newMigrationId();
   const made = seen.map((disk) => ({ ...luks.parameters, sectorSize: sectorSizeFor(disk, luks, options.sectorSize) }));
   const wanted = seen.map((disk, i) => ({ ...disk, needed: containerSize(disk.size, made[i]!) }));
@@ -77,9 +74,10 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
           ? { by: "qemu", secret: randomUUID() }
           : { by: "host", mapped: `/dev/mapper/${options.mapped ?? clone.name}${i === 0 ? "" : `-${disk}`}` },
         parameters: made[i]!,
-        recoveryKey,
+        recoveryKey: recoveryKeys[i]!,
       };
     }),
+    stays,
     discard: options.discard,
     secondKey: false,
     clone,
@@ -93,6 +91,24 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
   return { plan, notes: notesOf(xml, plan) };
 }
 
+/** Each container has a recovery key of its own: of several disks each gets a file. Throws `usage` for a file that is there. */
+function recoveryKeyFor(disk: string, several: boolean, { recoveryKey }: NewLuks): NewLuks["recoveryKey"] {
+  if (recoveryKey === null || recoveryKey === "show") return recoveryKey;
+  const file = several ? `${recoveryKey.file}.${disk}` : recoveryKey.file;
+  if (existsSync(file))
+    throw new StorageError("usage", `${file} is there already`, { hint: "a recovery key goes into a new file" });
+  return { file };
+}
+
+/** What names one container must not name two. */
+function refuseOneOnly(disks: number, { parameters }: NewLuks): void {
+  const given = parameters.uuid !== null ? "--uuid" : parameters.label !== null ? "--label" : null;
+  if (disks === 1 || given === null) return;
+  throw new StorageError("usage", `${given} is for one container, and ${disks} disks are moved`, {
+    hint: "leave it out, or move one disk at a time: --disk DISK",
+  });
+}
+
 async function refuseTaken(name: string, options: MigrateOptions): Promise<void> {
   const { guests } = await listGuests(options);
   if (!guests.some((g) => g.name === name)) return;
@@ -102,8 +118,11 @@ async function refuseTaken(name: string, options: MigrateOptions): Promise<void>
   });
 }
 
-function notesOf(xml: string, { disks }: MigrationPlan): string[] {
-  const notes: string[] = [];
+function notesOf(xml: string, { disks, stays, clone }: MigrationPlan): string[] {
+  const notes = stays.map(
+    ({ disk, why }) =>
+      `${disk} is not moved (${why}): it stays where it is, as it is, and ${clone.name} uses it too; what is not encrypted there remains so`,
+  );
   for (const { target, parameters, size, disk } of disks) {
     const needed = containerSize(size, parameters);
     const volume = target.kind === "device" ? target.volume : null;

@@ -29,14 +29,58 @@ export async function targetsFor(
 ): Promise<MigrationTarget[]> {
   const { to, toFile, toDevice } = options;
   if (to !== undefined) return volumesIn(to, wanted, guest, run, options);
-  if (toFile !== undefined) return filesAt([resolve(toFile)], wanted);
-  if (toDevice === undefined)
+  if (toFile !== undefined) return filesAt(placesFor(toFile, wanted, guest, "--to-file"), wanted);
+  if (toDevice === undefined) {
     throw new StorageError("usage", "no target is named", {
       hint: "--to GROUP, --to-file PATH or --to-device DEVICE",
     });
-  const path = resolve(toDevice);
-  for (const disk of wanted) await refuseDevice(path, disk, guest, options);
-  return [{ kind: "device", path, volume: null }];
+  }
+  const paths = placesFor(toDevice, wanted, guest, "--to-device");
+  const real = paths.map((path) => sourceIdentity(path).realpath);
+  refuseTwice(real);
+  for (const [i, disk] of wanted.entries()) await refuseDevice(paths[i]!, disk, guest, options);
+  return paths.map((path) => ({ kind: "device", path, volume: null }));
+}
+
+/** The path of each disk, out of `PATH` for the only one, or `DISK=PATH`. */
+function placesFor(named: readonly string[], wanted: readonly Wanted[], guest: Guest, option: string): string[] {
+  const usage = wanted.map(({ disk }) => `${option} ${disk}=PATH`).join(" ");
+  const no = (what: string) => new StorageError("usage", what, { hint: usage });
+  const [only, ...others] = wanted;
+  const [first = "", ...more] = named;
+  const other = guest.domain.disks.find(
+    (d) => !wanted.some((w) => w.disk === d.target) && named.some((text) => text.startsWith(`${d.target}=`)),
+  );
+  if (other) throw no(`the disk ${printable(other.target)} is not moved`);
+  const assigned = named.map((text) => {
+    const disk = wanted.find((w) => text.startsWith(`${w.disk}=`))?.disk;
+    return disk === undefined ? null : { disk, path: text.slice(disk.length + 1) };
+  });
+  if (others.length === 0 && more.length === 0) return [resolve(assigned[0]?.path ?? first)];
+  const lost = named.find((_, i) => assigned[i] === null);
+  if (lost !== undefined) {
+    throw no(
+      others.length === 0
+        ? `only the disk ${only!.disk} is moved, and ${named.length} places are named`
+        : `which disk goes to ${printable(lost)}?`,
+    );
+  }
+  const paths = wanted.map(({ disk }) => {
+    const [place, again] = assigned.filter((a) => a?.disk === disk);
+    if (!place) throw no(`no place is named for the disk ${disk}`);
+    if (again) throw no(`two places are named for the disk ${disk}`);
+    return resolve(place.path);
+  });
+  refuseTwice(paths);
+  return paths;
+}
+
+function refuseTwice(paths: readonly string[]): void {
+  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  if (twice !== undefined)
+    throw new StorageError("usage", `${printable(twice)} is named for two disks`, {
+      hint: "each needs a place of its own",
+    });
 }
 
 async function volumesIn(

@@ -14,8 +14,11 @@ import { stepsOf } from "./migrate-steps.ts";
 export interface MigrateOptions extends GuestOptions {
   /** Volumes are made here: `VG` or `VG/LV`. */
   readonly to?: string | undefined;
-  readonly toFile?: string | undefined;
-  readonly toDevice?: string | undefined;
+  /** `PATH`, or `DISK=PATH` for each of several disks. */
+  readonly toFile?: readonly string[] | undefined;
+  readonly toDevice?: readonly string[] | undefined;
+  /** Only these disks (`vda`) are moved; default: all that the guest can write to. */
+  readonly disks?: readonly string[] | undefined;
   /** QEMU decrypts a device too, with a secret of libvirt's. */
   readonly libvirtLuks: boolean;
   /** Bytes of the container's sectors as the user or the policy wants them; default: as the guest's partition table counts. */
@@ -175,7 +178,7 @@ function isDone({ steps }: Migration): boolean {
 }
 
 function documentOf(plan: MigrationPlan, state: MigrateDocument["state"], notes: readonly string[]): MigrateDocument {
-  const { id, guest, clone, disks } = plan;
+  const { id, guest, clone, disks, stays } = plan;
   return {
     schema: "unterbau/migrate/1",
     run: id,
@@ -193,6 +196,7 @@ function documentOf(plan: MigrationPlan, state: MigrateDocument["state"], notes:
       sha256: null,
       header: null,
     })),
+    stays,
     steps: stepsOf(plan).map(({ name, what }) => ({ name, what })),
     notes,
   };

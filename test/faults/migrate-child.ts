@@ -27,7 +27,7 @@ const luks = {
 const options: MigrateOptions = {
   connect: process.env.CONNECT,
   to: process.env.GROUP,
-  toFile: process.env.TARGET,
+  toFile: process.env.TARGET?.split(","),
   libvirtLuks: false,
   replace: process.env.REPLACE === "1",
   discard: false,

@@ -59,6 +59,7 @@ function optionsFrom(flags: MigrateFlags, sourceKeys: Keys, { signal }: Session)
     to: flags.to,
     toFile: flags.toFile,
     toDevice: flags.toDevice,
+    disks: flags.disk,
     libvirtLuks: flags.libvirtLuks ?? false,
     mapped: flags.mapped,
     newName: flags.name,
