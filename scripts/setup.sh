@@ -32,7 +32,8 @@ libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
 qemu-system-x86_64:qemu-system-x86:the same
 restic:restic:keeps backups in tests
 borg:borgbackup:the same
-shellcheck:shellcheck:judges the runbooks that plan prints"
+shellcheck:shellcheck:judges the runbooks that plan prints
+nft:nftables:makes and judges rules for guests"
 [ "$purpose" != vm ] || needs="$needs
 qemu-system-x86_64:qemu-system-x86:runs a virtual machine with a real kernel
 depmod:kmod:prepares its modules

@@ -25,17 +25,19 @@ export interface AuditOptions {
   readonly connect?: string | undefined;
   readonly version: string;
   readonly signal?: AbortSignal | undefined;
+  /** What time it is; a recorded host can be judged as of its record. */
+  readonly now?: (() => Date) | undefined;
 }
 
 /** Measures a host. Throws `usage` for a guest that is not there, or a policy or scope that is not understood. */
 export async function audit(options: AuditOptions): Promise<AuditDocument> {
-  const { roots = [], connect = null, signal, version, record } = options;
-  const started = new Date();
+  const { roots = [], connect = null, signal, version, record, now = () => new Date() } = options;
+  const started = now();
   const { policy, ...policyFile } = readAuditPolicy(options.policy);
   const rules: Rules = { policy, declared: readDeclared(options.scope), now: started.toISOString() };
   const source =
     roots.length > 0 ? new RecordedSource(roots.map((r) => resolve(r))) : new LiveSource({ connect, signal });
-  const reader = new EvidenceReader(source);
+  const reader = new EvidenceReader(source, now);
   const guestEvidence = new Set<number>();
   const guests = await auditGuests(reader.view(guestEvidence));
   const named = pick(guests, options.guests);
@@ -47,7 +49,7 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
     schema: "unterbau/audit/1",
     run: runId(started),
     started: started.toISOString(),
-    ended: new Date().toISOString(),
+    ended: now().toISOString(),
     program: { name: "unterbau", version },
     host: { ...host, recorded: source.recorded },
     policy: { date: policy.date, ...policyFile },
