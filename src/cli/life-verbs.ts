@@ -34,7 +34,9 @@ type Verb = <F extends PlainFlags>(
 /** The verbs for the daily life of an encrypted guest. */
 export function addLifeVerbs(program: Command, verb: Verb, checkCodes: Codes): void {
   withKeys(onGuest(program.command("unlock")))
-    .description("open and mount what a guest's disks lie on, as /etc/crypttab and /etc/fstab say (as root)")
+    .description(
+      "open and mount what a guest's disks lie on, as /etc/crypttab and /etc/fstab say (as root); give libvirt the passphrases of disks that QEMU decrypts",
+    )
     .option("--start", "start the guest then")
     .option("--dry-run", "print the commands, do nothing")
     .option("--json", "one JSON document")
@@ -51,7 +53,9 @@ export function addLifeVerbs(program: Command, verb: Verb, checkCodes: Codes): v
   addBackup(program, verb, checkCodes);
 
   onGuest(program.command("lock"))
-    .description("shut a guest down, then unmount and close what it lies on (as root)")
+    .description(
+      "shut a guest down, then take its passphrases from libvirt, unmount and close what it lies on (as root)",
+    )
     .option("--dry-run", "print the commands, do nothing")
     .option("--guest-only", "shut it down, and leave everything open")
     .option("--timeout <seconds>", "how long the guest may take to shut down", parseCount, 300)

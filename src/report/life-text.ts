@@ -28,9 +28,21 @@ function stepLine(doc: LifeDocument, step: LifeStepDocument, p: Palette): string
   return `${KINDS[step.kind]} ${printable(step.name)}: ${colour(`${word(doc, step)}${reason(step)}`)}`;
 }
 
-const KINDS = { crypt: "encrypted volume", volume: "logical volume", mount: "mount", guest: "guest" };
-const OPENED = { crypt: "open", volume: "active", mount: "mounted", guest: "started" };
-const CLOSED = { crypt: "closed", volume: "inactive", mount: "unmounted", guest: "shut down" };
+const KINDS = {
+  crypt: "encrypted volume",
+  volume: "logical volume",
+  mount: "mount",
+  secret: "passphrase of",
+  guest: "guest",
+};
+const OPENED = { crypt: "open", volume: "active", mount: "mounted", secret: "known to libvirt", guest: "started" };
+const CLOSED = {
+  crypt: "closed",
+  volume: "inactive",
+  mount: "unmounted",
+  secret: "forgotten by libvirt",
+  guest: "shut down",
+};
 
 function word(doc: LifeDocument, { kind, outcome }: LifeStepDocument): string {
   const opening = doc.schema === "unterbau/unlock/1";

@@ -1,7 +1,7 @@
 /** One thing of the host that a guest needs, and what was done about it. */
 export interface LifeStepDocument {
-  readonly kind: "crypt" | "volume" | "mount" | "guest";
-  /** Name of the mapping, GROUP/VOLUME, mount point, or the guest's name. */
+  readonly kind: "crypt" | "volume" | "mount" | "secret" | "guest";
+  /** Name of the mapping, GROUP/VOLUME, mount point, disks that QEMU decrypts (`vda`), or the guest's name. */
   readonly name: string;
   /** As a person would type them; never with a secret. */
   readonly commands: readonly string[];

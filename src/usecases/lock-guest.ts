@@ -7,6 +7,7 @@ import { pathsToStart } from "./guest-paths.ts";
 import { findGuest, type Guest, type GuestOptions, listGuests, readGuest } from "./guests.ts";
 import type { LifeDocument, LifeStepDocument } from "./life-documents.ts";
 import { close, closeCommands, commandText } from "./need-steps.ts";
+import { takeSecrets } from "./secret-steps.ts";
 import { type LifeOptions, nameOf, refuseUnlessRoot } from "./unlock-guest.ts";
 
 export interface LockOptions extends LifeOptions, Pick<ShutdownOptions, "timeoutMs" | "forceOff"> {
@@ -15,7 +16,7 @@ export interface LockOptions extends LifeOptions, Pick<ShutdownOptions, "timeout
 }
 
 /**
- * Shuts a guest down, then unmounts, deactivates and closes what of its storage lies on encrypted volumes, in reverse order. What another
+ * Shuts a guest down, then takes its disks' passphrases from libvirt, unmounts, deactivates and closes what of its storage lies on encrypted volumes, in reverse order. What another
  * guest that is not off needs, or the host itself, is kept and named; what is not closed for any reason makes the exit code 1.
  */
 export async function lockGuest(options: LockOptions): Promise<LifeDocument> {
@@ -30,6 +31,7 @@ export async function lockGuest(options: LockOptions): Promise<LifeDocument> {
   if (!dryRun && toClose.length > 0) refuseUnlessRoot("unmount and close volumes");
   const steps: LifeStepDocument[] = [];
   if (guest.state !== "shut off") steps.push(await stop(guest, options));
+  if (!options.guestOnly) steps.push(...(await takeSecrets(guest, options)));
   for (const need of open) {
     const step = { kind: need.kind, name: nameOf(need) };
     const keep = reasonToKeep(need, keepers, system);

@@ -3,7 +3,7 @@ import type { MigrationDisk, MigrationJournal } from "../host/migration-store.ts
 import { cloneXml, type DiskChanges } from "../libvirt/clone-xml.ts";
 import { GUARD_NAMESPACE, GUARD_PREFIX, type Guard, guardForVirsh } from "../libvirt/guard.ts";
 import { virsh } from "../tools/virsh.ts";
-import { setSecretValue } from "../tools/virsh-secret.ts";
+import { provideSecret } from "./guest-secrets.ts";
 import { type DiskStep, type GuestStep, type StepContext, unlockingKey } from "./migrate-step.ts";
 
 export const guard: GuestStep = {
@@ -30,16 +30,11 @@ export const secret: DiskStep = {
     const { journal, disk, luks, options } = context;
     const { opened, target } = disk;
     if (opened.by !== "qemu") return;
-    const path = secretFile(journal, disk);
-    writeFileSync(path, secretXml(opened.secret, target.path), { mode: 0o600 });
-    await libvirt(context, "secret-define", `--file=${path}`);
-    rmSync(path);
     const key = await unlockingKey(target.path, luks, options);
-    await setSecretValue(opened.secret, key, journal.plan.guest.uri);
+    await provideSecret(opened.secret, target.path, key, { uri: journal.plan.guest.uri, now: null });
   },
   async undo(context) {
     const { opened } = context.disk;
-    rmSync(secretFile(context.journal, context.disk), { force: true });
     if (opened.by === "qemu" && (await isThere(context, "secret", opened.secret)))
       await libvirt(context, "secret-undefine", `--secret=${opened.secret}`);
   },
@@ -122,10 +117,6 @@ function changesOf({ disk, opened, target }: MigrationDisk): DiskChanges {
   return { disk, source: { kind, path: target.path }, secret: opened.secret, direct };
 }
 
-function secretFile(journal: MigrationJournal, { disk }: MigrationDisk): string {
-  return journal.file(`secret-${disk}.xml`);
-}
-
 /** Whether its file system can do without the page cache: QEMU refuses to start with cache=none where not. */
 function takesDirect(path: string): boolean {
   try {
@@ -167,9 +158,4 @@ function libvirt({ journal, options }: StepContext, ...args: string[]): Promise<
 async function isThere(context: StepContext, kind: "guest" | "secret", uuid: string): Promise<boolean> {
   const list = kind === "guest" ? ["list", "--all", "--uuid"] : ["secret-list"];
   return (await libvirt(context, ...list)).includes(uuid);
-}
-
-function secretXml(uuid: string, path: string): string {
-  const text = path.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]!);
-  return `<secret ephemeral='yes' private='yes'><uuid>${uuid}</uuid><description>LUKS, made by unterbau</description><usage type='volume'><volume>${text}</volume></usage></secret>\n`;
 }

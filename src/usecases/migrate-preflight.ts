@@ -140,7 +140,7 @@ function notesOf(xml: string, { disks, stays, clone }: MigrationPlan): string[] 
       notes.push(`the host opens it before each start: cryptsetup open ${target.path} ${basename(opened.mapped)}`);
   if (disks.some((d) => d.opened.by === "qemu"))
     notes.push(
-      "libvirt keeps the passphrase in memory only: after its restart it wants it again (virsh secret-list, virsh secret-set-value)",
+      `libvirt keeps the passphrase in memory only: after its restart it wants it again (unterbau unlock vm:${clone.name})`,
     );
   return notes;
 }

@@ -9,6 +9,7 @@ import { pathsToStart } from "./guest-paths.ts";
 import { findGuest, type Guest, type GuestOptions } from "./guests.ts";
 import type { LifeDocument, LifeStepDocument } from "./life-documents.ts";
 import { commandText, open, openCommand } from "./need-steps.ts";
+import { giveSecrets, secretRemarks } from "./secret-steps.ts";
 
 export interface LifeOptions extends GuestOptions {
   readonly guest: string;
@@ -23,7 +24,7 @@ export interface UnlockOptions extends LifeOptions {
 }
 
 /**
- * Opens, activates and mounts what a guest's disks lie on; what is there already is left alone. Throws before anything is done when something
+ * Opens, activates and mounts what a guest's disks lie on, and gives libvirt the passphrases of those that QEMU decrypts; what is there already is left alone. Throws before anything is done when something
  * cannot be brought, and at the first step that fails: what was opened by then stays open, and the same call goes on from there.
  */
 export async function unlockGuest(options: UnlockOptions): Promise<LifeDocument> {
@@ -47,6 +48,7 @@ export async function unlockGuest(options: UnlockOptions): Promise<LifeDocument>
     steps.push({ kind: need.kind, name: nameOf(need), commands, outcome, reason: null });
   }
   if (!dryRun) refuseStillMissing(guest, paths);
+  steps.push(...(await giveSecrets(guest, options)));
   if (options.start) steps.push(await start(guest, options));
   return {
     schema: "unterbau/unlock/1",
@@ -54,7 +56,7 @@ export async function unlockGuest(options: UnlockOptions): Promise<LifeDocument>
     uuid: guest.uuid,
     dryRun,
     steps,
-    remarks: needs.undeclared,
+    remarks: [...needs.undeclared, ...(await secretRemarks(guest, options))],
     exitCode: 0,
   };
 }

@@ -1,0 +1,151 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv } from "ajv";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { LifeDocument } from "../../src/usecases/life-documents.ts";
+import { must, run, unterbau } from "../helpers/cli.ts";
+import { uuidOf } from "../helpers/libvirt.ts";
+import { run as program, untilQemuCanTell } from "../helpers/programs.ts";
+import { qemuDomain, type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
+
+const [SECRET, OTHER] = [uuidOf(7), uuidOf(8)];
+const PASSPHRASE = "a passphrase of QEMU's";
+let daemon: SessionDaemon;
+let env: Record<string, string>;
+const at = (name: string): string => join(daemon.folder, name);
+const ajv = new Ajv({ strict: true, allowUnionTypes: true });
+for (const verb of ["unlock", "lock"])
+  ajv.addSchema(JSON.parse(readFileSync(`docs/schemas/${verb}.json`, "utf8")) as object, verb);
+
+beforeAll(async () => {
+  daemon = await startSessionDaemon();
+  writeFileSync(at("key"), PASSPHRASE);
+  writeFileSync(at("wrong"), "another passphrase");
+  const luks1 = ["luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000"];
+  for (const name of ["a.luks", "b.luks"]) {
+    await must("truncate", ["-s", "4M", at(name)]);
+    await must("cryptsetup", [...luks1, at(name), at("key")]);
+  }
+  const inside = ["-o", "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10"];
+  const key = ["--object", `secret,id=k,file=${at("key")}`];
+  await untilQemuCanTell(() => must("qemu-img", ["create", "-f", "qcow2", ...key, ...inside, at("c.qcow2"), "4M"]));
+  for (const name of ["a.luks", "b.luks", "c.qcow2"]) daemon.handOver(at(name));
+  await define("mail", 1, disk("a.luks", "vda", SECRET));
+  await define(
+    "both",
+    2,
+    disk("a.luks", "vda", SECRET) + disk("b.luks", "vdb", SECRET) + disk("c.qcow2", "vdc", OTHER),
+  );
+  await define("other", 3, disk("b.luks", "vda", SECRET));
+  // Notes how virsh is called.
+  const real = program("sh", "-c", "command -v virsh").trim();
+  mkdirSync(at("bin"));
+  writeFileSync(at("bin/virsh"), `#!/bin/sh\n{ printf '%s\\n' "$@"; env; } >>${at("log")}\nexec ${real} "$@"\n`);
+  chmodSync(at("bin/virsh"), 0o755);
+  env = { PATH: `${at("bin")}:${process.env.PATH}:/usr/sbin:/sbin`, UNTERBAU_STATE_DIR: at("state") };
+});
+afterAll(() => daemon?.end());
+afterEach(async () => {
+  for (const name of ["mail", "both", "other"]) await run("virsh", ["-c", daemon.uri, "destroy", name]);
+  for (const uuid of await secrets()) await daemon.virsh("secret-undefine", uuid);
+  rmSync(at("log"), { force: true });
+});
+
+function disk(name: string, target: string, secret: string): string {
+  const type = name.endsWith("qcow2") ? "qcow2" : "raw";
+  const encryption = `<encryption format='luks'><secret type='passphrase' uuid='${secret}'/></encryption>`;
+  return `<disk type='file' device='disk'><driver name='qemu' type='${type}'/><source file='${at(name)}'>${encryption}</source><target dev='${target}' bus='virtio'/></disk>`;
+}
+
+async function define(name: string, index: number, disks: string): Promise<void> {
+  writeFileSync(at("xml"), qemuDomain(name, uuidOf(index), disks));
+  await daemon.virsh("define", at("xml"));
+}
+
+async function life(verb: "unlock" | "lock", guest: string, ...args: string[]) {
+  const r = await unterbau([verb, `vm:${guest}`, "--connect", daemon.uri, "--json", ...args], { env });
+  const document = r.stdout.length === 0 ? null : (JSON.parse(r.stdout.toString()) as LifeDocument);
+  if (document !== null) expect(ajv.validate(verb, document), ajv.errorsText()).toBe(true);
+  const steps = document?.steps.map((s) => `${s.kind} ${s.name} ${s.outcome}`);
+  return { code: r.code, stderr: r.stderr, steps, document };
+}
+const unlock = (guest: string, ...args: string[]) => life("unlock", guest, "--no-prompt", ...args);
+const secrets = async () =>
+  (await daemon.virsh("secret-list")).match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
+const state = async (guest: string) => (await daemon.virsh("domstate", guest)).trim();
+
+describe("unlock and lock of disks that QEMU decrypts", () => {
+  it("give libvirt the passphrase, with which QEMU starts, and take it away", async () => {
+    expect((await run("virsh", ["-c", daemon.uri, "start", "mail"])).stderr).toContain("no secret with matching uuid");
+    const dry = await unlock("mail", "--dry-run");
+    expect([dry.code, dry.steps]).toEqual([0, ["secret vda planned"]]);
+    const wrong = await unlock("mail", "--key-file", at("wrong"));
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("no key opens vda of the guest mail")]);
+    expect(await secrets()).toEqual([]);
+
+    const r = await unlock("mail", "--start", "--key-file", at("wrong"), "--key-file", at("key"));
+    expect([r.code, r.steps], r.stderr).toEqual([0, ["secret vda done", "guest mail done"]]);
+    expect(await state("mail")).toBe("running");
+    const xml = await daemon.virsh("secret-dumpxml", SECRET);
+    expect(xml).toContain("ephemeral='yes' private='yes'");
+    expect(xml).toContain(`<volume>${at("a.luks")}</volume>`);
+    expect(readFileSync(at("log"), "utf8")).toContain("secret-set-value");
+    expect(readFileSync(at("log"), "utf8")).not.toContain(PASSPHRASE);
+    expect((await unlock("mail")).steps).toEqual(["secret vda already"]);
+
+    const locked = await life("lock", "mail", "--timeout", "0", "--force-off");
+    expect([locked.code, locked.steps], locked.stderr).toEqual([0, ["guest mail done", "secret vda done"]]);
+    expect(await secrets()).toEqual([]);
+    expect((await life("lock", "mail")).steps).toEqual([]);
+    expect((await run("virsh", ["-c", daemon.uri, "start", "mail"])).code).toBe(1);
+  });
+
+  it("ask for one key where disks share a secret, inside qcow2 too; a second time for nothing", async () => {
+    const r = await unlock("both", "--key-file", at("key"));
+    expect([r.code, r.steps], r.stderr).toEqual([0, ["secret vda, vdb done", "secret vdc done"]]);
+    expect((await unlock("both", "--start")).steps).toEqual([
+      "secret vda, vdb already",
+      "secret vdc already",
+      "guest both done",
+    ]);
+    expect(await state("both")).toBe("running");
+  });
+
+  it("do not take a secret for given that has no value: the commands of a dry run, cut off in the middle", async () => {
+    const [define = ""] = (await unlock("mail", "--dry-run")).document!.steps[0]!.commands;
+    const half = spawnSync("sh", ["-c", define], { env: { ...process.env, VIRSH_DEFAULT_CONNECT_URI: daemon.uri } });
+    expect(half.status, String(half.stderr)).toBe(0);
+    expect(await secrets()).toEqual([SECRET]);
+    expect((await unlock("mail")).stderr).toContain("no key opens vda");
+    expect((await unlock("mail", "--key-file", at("key"))).steps).toEqual(["secret vda done"]);
+    expect((await unlock("mail", "--start")).steps).toEqual(["secret vda already", "guest mail done"]);
+  });
+
+  it("keep a secret that another running guest needs", async () => {
+    await unlock("other", "--start", "--key-file", at("key"));
+    const r = await life("lock", "mail");
+    expect([r.code, r.steps]).toEqual([1, ["secret vda kept"]]);
+    expect(r.document!.steps[0]!.reason).toBe("needed by the guest other");
+    expect(await secrets()).toEqual([SECRET]);
+  });
+
+  it("leave a persistent secret alone, and say where its value lies", async () => {
+    writeFileSync(
+      at("xml"),
+      `<secret><uuid>${SECRET}</uuid><usage type='volume'><volume>/mine</volume></usage></secret>`,
+    );
+    await daemon.virsh("secret-define", at("xml"));
+    const empty = await unlock("mail", "--key-file", at("key"));
+    expect([empty.code, empty.stderr]).toEqual([
+      1,
+      expect.stringContaining("the secret of vda of the guest mail has no value"),
+    ]);
+    await daemon.virsh("secret-set-value", `--secret=${SECRET}`, `--file=${at("key")}`, "--plain");
+    const r = await unlock("mail");
+    expect([r.code, r.steps]).toEqual([0, ["secret vda already"]]);
+    expect(r.document!.remarks[0]!.what).toContain("libvirt keeps the passphrase of vda on its own disk");
+    expect((await life("lock", "mail")).steps).toEqual([]);
+    expect(await secrets()).toEqual([SECRET]);
+  });
+});
