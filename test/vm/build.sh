@@ -16,7 +16,7 @@ done
 
 # What the tests call in it. Dependencies are found by apt.
 packages="bash coreutils dash grep sed mawk findutils util-linux mount tar gzip xz-utils procps diffutils libc-bin base-files netbase kmod udev busybox-static
-  cryptsetup-bin lvm2 dmsetup kpartx mdadm qemu-utils nbd-client e2fsprogs xfsprogs btrfs-progs dosfstools thin-provisioning-tools jq fdisk bubblewrap libstdc++6 libvirt-clients"
+  cryptsetup-bin lvm2 dmsetup kpartx mdadm qemu-utils nbd-client e2fsprogs xfsprogs btrfs-progs dosfstools thin-provisioning-tools jq fdisk bubblewrap libstdc++6 libvirt-clients systemd"
 node=$(readlink -f "$(command -v node)")
 inputs=$({ echo "$packages"; "$node" --version; cat "$here/build.sh"; } | sha256sum)
 [ "$(cat "$vm/inputs" 2>/dev/null)" != "$inputs" ] || exit 0

@@ -27,6 +27,11 @@ if [ -e /share/unterbau.tar ]; then
 fi
 cd /root
 ( bash /share/job.sh; echo $? >/run/status ) >/share/out.log 2>&1
+# What the script has prepared is booted as a host is, by systemd, and /share/booted.sh runs beside its units.
+if [ -e /share/booted.sh ] && [ "$(cat /run/status)" = 0 ]; then
+  udevadm control --exit
+  exec /lib/systemd/systemd --unit=multi-user.target
+fi
 cp /run/status /share/status
 sync
 umount -l /share

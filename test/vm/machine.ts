@@ -30,6 +30,8 @@ export interface Disk {
 export interface Job {
   /** Run by bash as root, after `test/vm/lib.sh`. */
   readonly script: string;
+  /** Run after it, when systemd has become the first process of the machine. */
+  readonly booted?: string | undefined;
   readonly disks?: readonly Disk[] | undefined;
   /** Seen as /share, read and written. Default: a new one, which the result names. */
   readonly share?: string | undefined;
@@ -58,12 +60,13 @@ export function buildMachine(): void {
 export async function runInMachine(job: Job): Promise<Outcome> {
   const share = job.share ?? mkdtempSync(join(process.env.TMPDIR ?? "/tmp", "unterbau-vm-"));
   mkdirSync(share, { recursive: true });
-  for (const name of ["status", "out.log", "cut"]) rmSync(join(share, name), { force: true });
+  for (const name of ["status", "out.log", "cut", "booted.sh"]) rmSync(join(share, name), { force: true });
   const disks = job.disks ?? [];
   for (const { path, size } of disks) if (size !== undefined) emptyFile(path, size);
   for (const name of ["init.sh", "lib.sh"]) copyFileSync(join("test/vm", name), join(share, name));
   writeFileSync(join(share, "disks"), disks.map((d) => `${d.name}\n`).join(""));
   writeFileSync(join(share, "job.sh"), `. /share/lib.sh\n${job.script}\n`);
+  if (job.booted !== undefined) writeFileSync(join(share, "booted.sh"), `. /share/lib.sh\n${job.booted}\n`);
   if (job.unterbau) packProgram(join(share, "unterbau.tar"));
   const child = boot(disks, share);
   const errors = collect(child);
