@@ -43,6 +43,7 @@ const may = {
     "usecases/backup-documents",
     "usecases/header-documents",
     "usecases/migrate-documents",
+    "usecases/retire-documents",
     "bytes/text",
   ],
   cli: ["usecases", "report", "plan/script", "stack/tree", "core/errors", "core/limits", "core/layer"],

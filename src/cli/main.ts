@@ -26,6 +26,7 @@ import {
   withVolume,
 } from "./options.ts";
 import { columns, onBrokenOutput, reportError, STDERR, STDOUT, wantsColour, write } from "./output.ts";
+import { addRetire } from "./retire-verb.ts";
 import { newSession, type Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -317,6 +318,7 @@ addLifeVerbs(program, verb, CHECK);
 addLuksVerbs(program, verb);
 addMigrate(program, verb);
 addAuditVerbs(program, verb, CHECK);
+addRetire(program, verb);
 
 program
   .command("doctor")

@@ -12,6 +12,12 @@ const LONGEST = 512;
 
 /** Asks on the controlling terminal for a yes; null when there is none. stdin and stdout are not touched. */
 export async function askYes(question: string): Promise<boolean | null> {
+  const line = await askLine(question);
+  return line === null ? null : /^y(es)?$/i.test(line);
+}
+
+/** Asks there for a line, which is trimmed; null when there is no terminal. */
+export async function askLine(question: string): Promise<string | null> {
   let fd: number;
   try {
     fd = openSync("/dev/tty", "r+");
@@ -30,7 +36,7 @@ export async function askYes(question: string): Promise<boolean | null> {
       });
       tty.once("end", () => resolve(text));
     });
-    return /^y(es)?\s*$/i.test(line.trim());
+    return line.trim();
   } finally {
     tty.destroy();
   }

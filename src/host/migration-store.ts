@@ -2,9 +2,18 @@ import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
+import type { ImageFormat } from "../core/layer.ts";
 import type { FormatParameters } from "../tools/cryptsetup.ts";
 import { isAlive, type Owner, thisProcess } from "./owner.ts";
 import { stateDir } from "./run-store.ts";
+import type { SourceIdentity } from "./source-identity.ts";
+
+/** Where a guest's disk was. */
+export interface MigratedDisk {
+  readonly path: string;
+  readonly format: "raw" | ImageFormat;
+  readonly identity: SourceIdentity;
+}
 
 /** A logical volume that a migration makes for a disk. */
 export interface MigrationVolume {
@@ -26,6 +35,8 @@ export interface MigrationDisk {
   readonly disk: string;
   /** Bytes of the disk as the guest sees it. */
   readonly size: number;
+  /** Where the old disk is, so that it is known again when it is to be destroyed; null: it is no file or device of this host. */
+  readonly source: MigratedDisk | null;
   readonly target: MigrationTarget;
   /** Who decrypts: QEMU with a secret of libvirt's, or the host, which shows the content as `mapped`. */
   readonly opened: { readonly by: "qemu"; readonly secret: string } | { readonly by: "host"; readonly mapped: string };

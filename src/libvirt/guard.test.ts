@@ -50,5 +50,6 @@ describe("the guard in a domain's metadata", () => {
     expect([may("old", "copying"), may("clone", "copying")]).toEqual([false, false]);
     expect([may("old", "ready"), may("clone", "ready")]).toEqual([false, true]);
     expect([may("old", "checked"), may("clone", "checked")]).toEqual([false, true]);
+    expect(startProblem({ ...GUARD, state: "retired" })?.what).toContain("its disk was destroyed");
   });
 });

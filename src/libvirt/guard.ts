@@ -7,7 +7,7 @@ export const GUARD_NAMESPACE = "urn:unterbau:migration:1";
 export const GUARD_PREFIX = "unterbau";
 
 const ROLES = ["old", "clone"] as const;
-const STATES = ["copying", "ready", "checked"] as const;
+const STATES = ["copying", "ready", "checked", "retired"] as const;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const RUN = /^[\w-]{1,64}$/;
 
@@ -21,7 +21,7 @@ export interface Guard {
   readonly partner: string;
   /** The migration's id. */
   readonly run: string;
-  /** copying: the clone is not whole; ready: it may be started, the old one not; checked: it has been started and its file systems are whole. */
+  /** copying: the clone is not whole; ready: it may be started, the old one not; checked: it has been started and its file systems are whole; retired: the old one's disk is being destroyed, or is. */
   readonly state: (typeof STATES)[number];
 }
 
@@ -110,6 +110,11 @@ export function startProblem(guard: Guard | typeof UNREADABLE | null): { what: s
           hint: `unterbau migrate --resume ${guard.run}, or --rollback ${guard.run}`,
         };
   if (guard.role === "clone") return null;
+  if (guard.state === "retired")
+    return {
+      what: `its disk was destroyed after its storage was migrated (unterbau retire --show ${guard.run})`,
+      hint: `the guest ${guard.partner} took its place: start that one`,
+    };
   return {
     what: `its storage was migrated: the guest ${guard.partner} took its place`,
     hint: `start that one; to go back to this one: unterbau migrate --rollback ${guard.run}`,

@@ -117,6 +117,11 @@ export async function luksHeaderRestore(path: string, file: string, options: Cry
   await cryptsetup(["luksHeaderRestore", `--header-backup-file=${file}`], path, [], options);
 }
 
+/** Destroys all keyslots: no key opens it any more. What it printed. */
+export function luksErase(path: string, options: CryptsetupOptions = {}): Promise<string> {
+  return cryptsetup(["luksErase"], path, [], options);
+}
+
 function kdfArguments(parameters: FormatParameters): string[] {
   const { version, hash, pbkdf, iterTimeMs, iterations, memoryKiB, parallel } = parameters;
   return [

@@ -68,6 +68,24 @@ export async function logicalVolume(path: string): Promise<LogicalVolume> {
   };
 }
 
+/** What decides whether bytes of a volume are overwritten where they lie. */
+export interface VolumeStanding {
+  readonly uuid: string;
+  readonly types: readonly string[];
+  /** Names of snapshots of it; they keep what it held. */
+  readonly snapshots: readonly string[];
+}
+
+/** `path` as for `logicalVolume`. */
+export async function volumeStanding(path: string): Promise<VolumeStanding> {
+  const { group, name, types } = await logicalVolume(path);
+  const rows = await report("lvs", "lv_name,lv_uuid,origin", group);
+  const own = rows.find((row) => row.lv_name === name);
+  if (own === undefined) throw new StorageError("io", `LVM does not know ${path}`, { layer: "lvm" });
+  const snapshots = rows.filter((row) => row.origin === name).map((row) => row.lv_name ?? "");
+  return { uuid: own.lv_uuid ?? "", types, snapshots };
+}
+
 /** Bytes that no volume has, on these physical volumes together. */
 export async function freeBytes(devices: readonly string[]): Promise<number> {
   const rows = await report("pvs", "pv_name,pv_free", ...devices);

@@ -2,8 +2,10 @@ import { realpathSync, statSync } from "node:fs";
 import { describeError, StorageError } from "../core/errors.ts";
 import { lastCheck } from "../host/check-store.ts";
 import { type HostDevice, isEncrypted, restsOn } from "../host/rests-on.ts";
+import { retirementOf } from "../host/retirement-store.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { DomainDisk } from "../libvirt/domain.ts";
+import { UNREADABLE } from "../libvirt/guard.ts";
 import { type DiskPlace, describePlace } from "../libvirt/place.ts";
 import { looseEnds } from "../tools/dmsetup.ts";
 import type {
@@ -56,7 +58,7 @@ function used(disk: GuestDiskDocument): { path: string | null; writable: boolean
 
 async function guestDocument(guest: Guest, options: GuestOptions): Promise<GuestDocument> {
   const disks: GuestDiskDocument[] = [];
-  for (const disk of guest.domain.disks) disks.push(await diskDocument(disk, guest, options));
+  for (const disk of guest.domain.disks) disks.push(unlessRetired(await diskDocument(disk, guest, options), guest));
   const own = disks.filter((d) => (d.device === "disk" || d.device === "lun") && d.place !== "no medium");
   const { name, uuid, uri, state, managedSave, persistent, domain } = guest;
   return {
@@ -70,6 +72,19 @@ async function guestDocument(guest: Guest, options: GuestOptions): Promise<Guest
     encrypted: own.length > 0 && own.every((d) => d.encrypted),
     disks,
   };
+}
+
+/** What is destroyed, or half so, is not shown as if it were whole. */
+function unlessRetired(disk: GuestDiskDocument, { domain: { guard } }: Guest): GuestDiskDocument {
+  if (guard === null || guard === UNREADABLE || guard.role !== "old") return disk;
+  const record = retirementOf(guard.run);
+  if (record === null || !record.targets.some((t) => t.identity.realpath === disk.path || t.path === disk.place))
+    return disk;
+  const problem =
+    record.state === "done"
+      ? `it was destroyed on ${record.ended?.slice(0, 10)} (unterbau retire --show ${record.run})`
+      : `it is destroyed in part (unterbau retire --resume ${record.run} goes on)`;
+  return { ...disk, encrypted: false, lastCheck: null, problem };
 }
 
 async function diskDocument(disk: DomainDisk, guest: Guest, options: GuestOptions): Promise<GuestDiskDocument> {

@@ -1,12 +1,16 @@
 import { existsSync } from "node:fs";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
+import type { MigratedDisk } from "../host/migration-store.ts";
+import { sourceIdentity } from "../host/source-identity.ts";
 import type { DomainDisk } from "../libvirt/domain.ts";
 import type { TreeNode } from "../stack/tree.ts";
 import { sourceDevice } from "./convert.ts";
+import { disksOf } from "./guest-sources.ts";
 import type { Guest } from "./guests.ts";
 import type { NewLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";
+import { isNbd } from "./source-names.ts";
 import { openForInspection } from "./sources.ts";
 
 /** A disk as its guest sees it. */
@@ -15,6 +19,7 @@ export interface SeenDisk {
   readonly disk: string;
   /** Bytes. */
   readonly size: number;
+  readonly source: MigratedDisk | null;
   /** Bytes of the sectors in which its partition table counts; null: it has none. */
   readonly tableSector: number | null;
 }
@@ -73,7 +78,16 @@ export async function lookAt(guest: Guest, disk: string, options: MigrateOptions
   const sources = [`vm:${guest.uuid}`];
   await using opened = await openForInspection({ sources, guestDisks: [disk], connect, keys, limits, signal });
   const { size } = sourceDevice(opened.stack, undefined);
-  return { disk, size, tableSector: tableSectorOf(opened.stack.tree.roots[0]!) };
+  const source = await placeOf(guest, disk, options);
+  return { disk, size, source, tableSector: tableSectorOf(opened.stack.tree.roots[0]!) };
+}
+
+/** A disk that is no file or device of this host cannot be destroyed here later. */
+async function placeOf(guest: Guest, disk: string, options: MigrateOptions): Promise<MigratedDisk | null> {
+  const { sourceKeys: keys, signal } = options;
+  const found = (await disksOf(guest, { sources: [], guestDisks: [disk], keys, signal }))[0];
+  if (!found || isNbd(found.name)) return null;
+  return { path: found.name, format: found.declared.format, identity: sourceIdentity(found.name) };
 }
 
 /** Only a table on the disk itself counts: what lies in a partition is counted by its own. */

@@ -40,7 +40,7 @@ export interface MigrationsDocument {
     readonly guest: string;
     readonly clone: string;
     readonly targets: readonly string[];
-    /** done, or the step that it stands at. */
+    /** done, or the step that it stands at; retiring: the old disk is being destroyed, retired: it is. */
     readonly state: string;
   }[];
 }

@@ -76,6 +76,8 @@ export const finish: GuestStep = {
   what: "let the copy be started, and the old guest no more",
   goesOn: true,
   async perform(context) {
+    // Before it is so: whatever starts the copy comes later.
+    context.journal.note("finish", "begun", { at: new Date().toISOString() });
     // First the old one: at no time may both be started.
     await setGuard(context, "old", "ready");
     await setGuard(context, "clone", "ready");

@@ -63,12 +63,13 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
     id,
     guest: { name: guest.name, uuid: guest.uuid, uri: guest.uri },
     autostart: /^Autostart: *enable/m.test(info),
-    disks: seen.map(({ disk, size }, i) => {
+    disks: seen.map(({ disk, size, source }, i) => {
       const target = targets[i]!;
       const byQemu = target.kind === "file" || options.libvirtLuks;
       return {
         disk,
         size,
+        source,
         target,
         opened: byQemu
           ? { by: "qemu", secret: randomUUID() }

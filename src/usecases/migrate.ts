@@ -4,6 +4,7 @@ import { StorageError } from "../core/errors.ts";
 import type { KeyProvider } from "../core/layer.ts";
 import type { Limits } from "../core/limits.ts";
 import { type Migration, MigrationJournal, type MigrationPlan, migrations } from "../host/migration-store.ts";
+import { retirementOf } from "../host/retirement-store.ts";
 import { findGuest, type GuestOptions } from "./guests.ts";
 import { askKeys, type NewLuks } from "./luks-format.ts";
 import type { MigrateDocument, MigrationsDocument } from "./migrate-documents.ts";
@@ -85,6 +86,7 @@ export async function rollbackMigration(
 ): Promise<MigrateDocument> {
   const migration = findMigration(run);
   const { plan } = migration;
+  refuseRetired(migration);
   if (isDone(migration) && !options.force) {
     throw new StorageError("usage", `the migration ${plan.id} is done`, {
       layer: "libvirt",
@@ -116,9 +118,31 @@ export function listMigrations(): MigrationsDocument {
       guest: m.plan.guest.name,
       clone: m.plan.clone.name,
       targets: m.plan.disks.map((d) => d.target.path),
-      state: isDone(m) ? "done" : (stepsOf(m.plan).find((s) => m.steps.get(s.name)?.state !== "done")?.name ?? "done"),
+      state: stateOf(m),
     })),
   };
+}
+
+function stateOf(m: Migration): string {
+  if (isRetiring(m)) return retirementOf(m.plan.id)?.state === "done" ? "retired" : "retiring";
+  if (isDone(m)) return "done";
+  return stepsOf(m.plan).find((s) => m.steps.get(s.name)?.state !== "done")?.name ?? "done";
+}
+
+/** Whether its old disk is being destroyed, or is. */
+function isRetiring({ plan, steps }: Migration): boolean {
+  return steps.has("retire") || retirementOf(plan.id) !== null;
+}
+
+/** There is nothing to go back to. */
+function refuseRetired(migration: Migration): void {
+  if (!isRetiring(migration)) return;
+  const { id, guest } = migration.plan;
+  throw new StorageError(
+    "usage",
+    `the migration ${id} cannot be taken back: \`retire\` has begun to destroy the old disk of ${printable(guest.name)}`,
+    { layer: "libvirt", hint: `unterbau retire --show ${id} tells how far; unterbau retire --resume ${id} ends it` },
+  );
 }
 
 async function perform(context: StepContext, notes: readonly string[]): Promise<MigrateDocument> {
@@ -163,7 +187,8 @@ async function refuseRunning({ clone, guest }: MigrationPlan, options: MigrateOp
   });
 }
 
-function findMigration(run: string): Migration {
+/** By its id, or an end of it that is unique. Throws `usage`. */
+export function findMigration(run: string): Migration {
   const all = migrations();
   const found = all.filter((m) => m.plan.id === run || m.plan.id.endsWith(run));
   const [first, ...others] = found;
@@ -173,7 +198,8 @@ function findMigration(run: string): Migration {
   });
 }
 
-function isDone({ steps }: Migration): boolean {
+/** Whether every step is done. */
+export function isDone({ steps }: Migration): boolean {
   return steps.get("finish")?.state === "done";
 }
 

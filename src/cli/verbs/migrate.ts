@@ -103,7 +103,20 @@ async function list(flags: MigrateFlags): Promise<number> {
   else
     for (const m of document.migrations)
       await emit(
-        `${m.run}  ${printable(m.guest)} → ${printable(m.clone)}  ${m.targets.map(printable).join(", ")}  ${m.state === "done" ? "done" : `stands at: ${m.state}`}\n`,
+        `${m.run}  ${printable(m.guest)} → ${printable(m.clone)}  ${m.targets.map(printable).join(", ")}  ${standing(m)}\n`,
       );
   return 0;
+}
+
+function standing({ state, run }: { readonly state: string; readonly run: string }): string {
+  switch (state) {
+    case "done":
+      return "done";
+    case "retired":
+      return "done, the old disk is destroyed";
+    case "retiring":
+      return `done, the old disk is partly destroyed: unterbau retire --resume ${run}`;
+    default:
+      return `stands at: ${state}`;
+  }
 }

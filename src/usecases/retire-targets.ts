@@ -1,0 +1,117 @@
+import { existsSync, realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { printable } from "../bytes/text.ts";
+import { describeError, StorageError } from "../core/errors.ts";
+import { headerRecords } from "../host/header-store.ts";
+import { type Medium, mediumOf } from "../host/medium.ts";
+import type { KernelFiles } from "../host/rests-on.ts";
+import { restsOn } from "../host/rests-on.ts";
+import type { RetiredTarget } from "../host/retirement-store.ts";
+import { listRuns, stateDirs } from "../host/run-store.ts";
+import { maySameSource, sourceIdentity } from "../host/source-identity.ts";
+import type { LuksHeader } from "../layers/luks/types.ts";
+import type { TreeNode } from "../stack/tree.ts";
+import { volumeStanding } from "../tools/lvm.ts";
+
+export interface TargetOptions {
+  readonly kernel?: KernelFiles | undefined;
+  /** The disk is LUKS, and never was anything else: the operator says so. */
+  readonly luksFromFirstWrite: boolean;
+}
+
+/** Something that is to be destroyed. Throws `locked` when snapshots would keep what it holds. */
+export async function targetOf(
+  role: RetiredTarget["role"],
+  path: string,
+  disk: (NonNullable<RetiredTarget["disk"]> & { readonly luks: LuksHeader | null }) | null,
+  options: TargetOptions,
+): Promise<RetiredTarget> {
+  const luks = disk?.luks ?? null;
+  const identity = sourceIdentity(path);
+  const { realpath, size } = identity;
+  const found = mediumOf(realpath, options.kernel);
+  const { uuid, doubts } = await volumeOf(realpath);
+  const medium: Medium = { ...found, doubts: [...found.doubts, ...doubts] };
+  const erases = luks !== null && options.luksFromFirstWrite;
+  const header = luks !== null && "offset" in luks.payload ? luks.payload.offset : size;
+  return {
+    role,
+    path,
+    disk: disk && { name: disk.name, sha256: disk.sha256 },
+    identity,
+    lvUuid: uuid,
+    wasPlaintext: !erases && role !== "header-backup",
+    medium,
+    method: erases ? "luks-erase" : medium.type === "hdd" ? "random-overwrite" : "random-overwrite+discard",
+    length: erases ? Math.min(header, size) : size,
+    overwrittenBytes: null,
+    verified: null,
+    discard: null,
+    removed: false,
+    verdict: null,
+    residual: [],
+  };
+}
+
+async function volumeOf(path: string): Promise<{ uuid: string | null; doubts: string[] }> {
+  if (!path.startsWith("/dev/")) return { uuid: null, doubts: [] };
+  const device = restsOn(path);
+  if (device.kind !== "lvm") return { uuid: null, doubts: [] };
+  let standing: Awaited<ReturnType<typeof volumeStanding>>;
+  try {
+    standing = await volumeStanding(device.path);
+  } catch (error) {
+    if (error instanceof StorageError && error.code === "cancelled") throw error;
+    const doubt = `LVM does not tell whether ${device.path} has snapshots or is thin: ${describeError(error)}`;
+    return { uuid: null, doubts: [doubt] };
+  }
+  const { uuid, types, snapshots } = standing;
+  if (snapshots.length > 0) {
+    throw new StorageError(
+      "locked",
+      `${printable(device.path)} has snapshots, which keep what it held: ${snapshots.map(printable).join(", ")}`,
+      { layer: "lvm", hint: "remove them first (lvremove), if they may be lost" },
+    );
+  }
+  const elsewhere = types.filter((type) => !/^(linear|striped|raid\d+.*|mirror)$/.test(type));
+  return {
+    uuid,
+    doubts: elsewhere.map((type) => `${device.path} is a volume of the kind ${type}, of which parts may lie elsewhere`),
+  };
+}
+
+/** Files that an image names: what holds its own data, and images below it. */
+export function namedFiles(
+  image: string,
+  root: TreeNode,
+  named: readonly string[],
+): { readonly data: readonly string[]; readonly backing: readonly string[] } {
+  const paths = [...new Set(named.map((path) => realpathSync(path)))];
+  const [node] = root.children;
+  if (node?.kind === "vmdk" && paths.length > 0) {
+    throw new StorageError("unsupported", `${printable(image)} lies in several files`, {
+      layer: "vmdk",
+      feature: "destroying VMDK of several files",
+      hint: `overwrite them by hand: shred ${paths.map(printable).join(" ")}`,
+    });
+  }
+  const dataFile = node?.kind === "qcow2" ? node.details.dataFile : null;
+  const own = typeof dataFile === "string" ? resolve(dirname(realpathSync(image)), dataFile) : null;
+  const isOwn = (path: string): boolean => own !== null && existsSync(own) && path === realpathSync(own);
+  return { data: paths.filter(isOwn), backing: paths.filter((path) => !isOwn(path)) };
+}
+
+/** Backups of a LUKS header: with one and an old passphrase what is left in an SSD's cells could be read. */
+export function headerBackups(uuid: string): string[] {
+  return headerRecords().flatMap((r) => (r.uuid === uuid && existsSync(r.file) ? [r.file] : []));
+}
+
+/** Undo logs with old bytes of this disk. */
+export function undoLogs(disk: RetiredTarget): string[] {
+  return listRuns(stateDirs()).runs.flatMap(({ folder, record }) =>
+    record.sources.flatMap((source) => {
+      const path = join(folder, basename(source.log));
+      return maySameSource(source, disk.identity) && existsSync(path) ? [path] : [];
+    }),
+  );
+}
