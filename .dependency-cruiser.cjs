@@ -31,7 +31,7 @@ const may = {
     "core",
     "bytes",
   ],
-  audit: ["bytes", "libvirt"],
+  audit: ["bytes", "libvirt", "host/crypttab", "host/mount-table"],
   report: [
     "audit/model",
     "audit/verdict",

@@ -52,6 +52,14 @@ const COMMON: Readonly<Record<string, Text>> = {
     de: "Nicht feststellbar: Die Gäste des Hosts konnten nicht aufgelistet werden.",
     en: "Cannot be determined: the guests of the host could not be listed.",
   },
+  "no-volumes": {
+    de: "Unter den Datenträgern des Gastes liegt keine Verschlüsselung des Hosts (siehe ENC-01).",
+    en: "There is no encryption of the host's under the guest's disks (see ENC-01).",
+  },
+  "volumes-unknown": {
+    de: "Nicht feststellbar: Worauf die Datenträger des Gastes liegen, ist nicht vollständig bekannt.",
+    en: "Cannot be determined: what the guest's disks lie on is not fully known.",
+  },
   "no-guests": { de: "Auf diesem Host ist kein Gast eingerichtet.", en: "No guest is defined on this host." },
   "not-declared": {
     de: "Nicht beurteilbar: Es wurde nichts dazu erklärt ({key}).",

@@ -14,8 +14,8 @@ export interface Storage {
   readonly mounts: readonly Mount[];
   /** What the file, folder or block device rests on. */
   under(path: string): Promise<AuditLayer>;
-  /** Of a device by its kernel name. */
-  device(kname: string): Promise<AuditLayer>;
+  /** The same for what may not be there yet: of the nearest folder above it that is. */
+  wouldBeUnder(path: string): Promise<AuditLayer>;
   /** The block device that a path means; null: it is none. */
   block(path: string): Promise<Block | null>;
 }
@@ -41,8 +41,10 @@ class HostStorage implements Storage {
     return this.#under(path, 0);
   }
 
-  async device(kname: string): Promise<AuditLayer> {
-    return this.#device(kname, 0);
+  async wouldBeUnder(path: string): Promise<AuditLayer> {
+    let at = path;
+    while (at !== "/" && (await this.#host.real(at)) === null) at = at.slice(0, at.lastIndexOf("/")) || "/";
+    return this.#under(at, 0);
   }
 
   async block(path: string): Promise<Block | null> {
