@@ -1,0 +1,42 @@
+import type { Text } from "../../audit/model.ts";
+import type { Field } from "../model.ts";
+
+type Options = Pick<Field, "optional" | "example">;
+
+export const t = (de: string, en: string): Text => ({ de, en });
+
+export const text = (key: string, de: string, en: string, options: Options = {}): Field => ({
+  key,
+  label: { de, en },
+  type: "text",
+  ...options,
+});
+
+export const yesNo = (key: string, de: string, en: string, options: Options = {}): Field => ({
+  key,
+  label: { de, en },
+  type: "yes-no",
+  ...options,
+});
+
+export const date = (key: string, de: string, en: string, options: Options = {}): Field => ({
+  key,
+  label: { de, en },
+  type: "date",
+  ...options,
+});
+
+export const choice = (
+  key: string,
+  label: Text,
+  choices: Readonly<Record<string, Text>>,
+  options: Options = {},
+): Field => ({
+  key,
+  label,
+  type: "choice",
+  choices: Object.entries(choices).map(([value, label]) => ({ value, label })),
+  ...options,
+});
+
+export const optional = { optional: true } as const;

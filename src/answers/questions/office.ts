@@ -1,0 +1,196 @@
+import type { Question } from "../model.ts";
+import { choice, date, optional, t, text, yesNo } from "./fields.ts";
+
+/** Attachments, deletion, organisation. */
+export const OFFICE: readonly Question[] = [
+  {
+    id: "Q03",
+    kind: "office",
+    topic: "parties",
+    title: t("Auftragsverarbeiter", "Processor"),
+    ask: t("Wer sind Sie?", "Who are you?"),
+    fields: [
+      text("name", "Name und Anschrift", "Name and address"),
+      text("contact", "Kontakt", "Contact"),
+      yesNo("has-dpo", "Datenschutzbeauftragte Person benannt", "Data protection officer appointed"),
+      text("dpo", "Datenschutzbeauftragte Person", "Data protection officer", optional),
+    ],
+  },
+  {
+    id: "Q25",
+    kind: "client",
+    topic: "attachments",
+    title: t("Umgang mit Anhängen", "Handling of attachments"),
+    ask: t(
+      "Welche Anhänge sind erlaubt, wo werden sie entpackt, in welchem Gast geöffnet?",
+      "Which attachments are allowed, where are they extracted, in which guest opened?",
+    ),
+    fields: [
+      text("types", "Erlaubte Arten", "Allowed types"),
+      text("extracted", "Entpackt in", "Extracted in"),
+      text("opened", "Geöffnet in", "Opened in"),
+    ],
+  },
+  {
+    id: "Q26",
+    kind: "office",
+    topic: "attachments",
+    title: t("Arbeitskopien", "Working copies"),
+    ask: t("Wann und wie werden Arbeitskopien entfernt?", "When and how are working copies removed?"),
+    fields: [text("removal", "Entfernung", "Removal")],
+  },
+  {
+    id: "Q27",
+    kind: "client",
+    topic: "deletion",
+    title: t("Löschfristen", "Periods of deletion"),
+    ask: t("Nach welcher Frist wird was gelöscht?", "After which period is what deleted?"),
+    many: true,
+    fields: [text("class", "Datenart", "Class of data"), text("period", "Frist", "Period")],
+  },
+  {
+    id: "Q28",
+    kind: "client",
+    topic: "deletion",
+    title: t("Beginn der Fristen", "Start of the periods"),
+    ask: t("Mit welchem Ereignis beginnt die Frist?", "Which event starts the period?"),
+    fields: [text("event", "Ereignis", "Event", { example: t("Abnahme der Arbeit", "Acceptance of the work") })],
+  },
+  {
+    id: "Q29",
+    kind: "office",
+    topic: "deletion",
+    title: t("Löschung aus Sicherungen", "Deletion from backups"),
+    ask: t(
+      "Wann ist gelöschte E-Mail spätestens aus den Sicherungen verschwunden?",
+      "When at the latest has deleted e-mail gone from the backups?",
+    ),
+    fields: [text("latest", "Spätestens nach", "At the latest after", { example: t("90 Tagen", "90 days") })],
+  },
+  {
+    id: "Q30",
+    kind: "office",
+    topic: "deletion",
+    title: t("Alte Datenträger", "Old media"),
+    ask: t("Wie werden alte Datenträger gelöscht oder vernichtet?", "How are old media erased or destroyed?"),
+    fields: [text("method", "Verfahren", "Method")],
+  },
+  {
+    id: "Q31",
+    kind: "client",
+    topic: "deletion",
+    title: t("Vertragsende", "End of the contract"),
+    ask: t(
+      "Werden die Daten am Ende zurückgegeben oder gelöscht, und wie wird das belegt?",
+      "Are the data returned or deleted at the end, and how is that shown?",
+    ),
+    fields: [
+      choice("what", t("Am Vertragsende", "At the end"), {
+        return: t("Rückgabe", "return"),
+        delete: t("Löschung", "deletion"),
+        both: t("Rückgabe, dann Löschung", "return, then deletion"),
+      }),
+      text("proof", "Nachweis", "Proof"),
+    ],
+  },
+  {
+    id: "Q32",
+    kind: "office",
+    topic: "organisation",
+    title: t("Zutritt zu den Räumen", "Access to the rooms"),
+    ask: t(
+      "Wer kommt in die Räume mit dem Host, und wie sind sie gesichert?",
+      "Who enters the host's rooms, and how are they secured?",
+    ),
+    fields: [text("access", "Zutritt", "Access")],
+  },
+  {
+    id: "Q33",
+    kind: "office",
+    topic: "organisation",
+    title: t("Kenntnis der Passphrasen", "Knowledge of the passphrases"),
+    ask: t(
+      "Wer kennt die Passphrasen, und wie geht es im Notfall?",
+      "Who knows the passphrases, and what in an emergency?",
+    ),
+    fields: [
+      text("who", "Wer", "Who"),
+      text("emergency", "Notfallzugang", "Emergency access", {
+        example: t("versiegelter Umschlag beim Notar", "sealed envelope at the notary's"),
+      }),
+    ],
+  },
+  {
+    id: "Q34",
+    kind: "office",
+    topic: "organisation",
+    title: t("Verpflichtung auf Vertraulichkeit", "Obligation to secrecy"),
+    ask: t("Wer ist auf Vertraulichkeit verpflichtet, und wie?", "Who is bound to secrecy, and how?"),
+    fields: [text("who", "Personen", "People"), date("since", "Seit", "Since", optional)],
+  },
+  {
+    id: "Q35",
+    kind: "office",
+    topic: "organisation",
+    title: t("Meldung von Verletzungen", "Breach procedure"),
+    ask: t(
+      "Wie und wie schnell wird eine Verletzung des Schutzes gemeldet?",
+      "How and how fast is a personal data breach reported?",
+    ),
+    fields: [
+      text("procedure", "Verfahren", "Procedure"),
+      text("contact", "Kontakt", "Contact"),
+      text("target", "Zielzeit", "Target time", { example: t("24 Stunden nach Kenntnis", "24 hours after knowledge") }),
+    ],
+  },
+  {
+    id: "Q36",
+    kind: "office",
+    topic: "organisation",
+    title: t("Anfragen Betroffener", "Requests of data subjects"),
+    ask: t("Was geschieht mit Anfragen betroffener Personen?", "What happens with requests of data subjects?"),
+    fields: [text("procedure", "Verfahren", "Procedure")],
+  },
+  {
+    id: "Q37",
+    kind: "office",
+    topic: "organisation",
+    title: t("Fernwartung", "Remote maintenance"),
+    ask: t("Gibt es Fernwartung, durch wen und wie?", "Is there remote maintenance, by whom and how?"),
+    fields: [yesNo("exists", "Fernwartung", "Remote maintenance"), text("how", "Wie", "How", optional)],
+  },
+  {
+    id: "Q38",
+    kind: "office",
+    topic: "organisation",
+    title: t("Aussonderung des Hosts", "Disposal of the host"),
+    ask: t("Wie wird der Host ausgesondert?", "How is the host disposed of?"),
+    fields: [text("disposal", "Verfahren", "Procedure")],
+  },
+  {
+    id: "Q39",
+    kind: "office",
+    topic: "organisation",
+    title: t("Externe Sicherungen", "External backups"),
+    ask: t("Wo liegen Sicherungen außer Haus, bei wem?", "Where are backups outside the house, with whom?"),
+    many: true,
+    fields: [
+      text("place", "Ort", "Place"),
+      text("operator", "Betreiber", "Operator"),
+      text("country", "Land", "Country"),
+      yesNo("encrypted", "Vor der Übergabe verschlüsselt", "Encrypted before it leaves"),
+      date("contract", "Vertrag (Art. 28) vom", "Contract (Art. 28) of", optional),
+    ],
+  },
+  {
+    id: "Q40",
+    kind: "office",
+    topic: "organisation",
+    title: t("Letzte Überprüfung", "Last review"),
+    ask: t(
+      "Wann wurden die Maßnahmen zuletzt überprüft, und mit welchem Ergebnis?",
+      "When were the measures last reviewed, with what result?",
+    ),
+    fields: [date("reviewed", "Am", "On"), text("result", "Ergebnis", "Result")],
+  },
+];
