@@ -25,6 +25,7 @@ const may = {
     "fuse",
     "libvirt",
     "audit",
+    "answers",
     "crypto/xor",
     "tools",
     "host",
@@ -32,10 +33,12 @@ const may = {
     "bytes",
   ],
   audit: ["bytes", "libvirt", "host/crypttab", "host/mount-table"],
+  answers: ["bytes", "audit/model"],
   report: [
     "audit/model",
     "audit/verdict",
     "audit/checks/index",
+    "answers",
     "usecases/documents",
     "usecases/life-documents",
     "usecases/boot-documents",
@@ -46,7 +49,17 @@ const may = {
     "usecases/retire-documents",
     "bytes/text",
   ],
-  cli: ["usecases", "report", "plan/script", "stack/tree", "core/errors", "core/limits", "core/layer"],
+  cli: [
+    "usecases",
+    "report",
+    "answers",
+    "audit/model",
+    "plan/script",
+    "stack/tree",
+    "core/errors",
+    "core/limits",
+    "core/layer",
+  ],
 };
 
 const folders = Object.entries(may).map(([folder, allowed]) => ({

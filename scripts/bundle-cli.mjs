@@ -27,7 +27,7 @@ export async function bundleCommandLine(folder) {
     platform: "node",
     target: "node20.19",
     // They carry binaries of their own. Finding and compiling koffi's own files takes longer than loading its library; where its parts lie apart (pnpm), they are found the long way.
-    external: ["@koromix/*", "zstddec", "@node-rs/argon2", "hash-wasm"],
+    external: ["@koromix/*", "zstddec", "@node-rs/argon2", "hash-wasm", "@myriaddreamin/typst-ts-node-compiler"],
     define: { "import.meta.url": "__moduleUrl" },
     sourcemap: "inline",
     sourcesContent: false,

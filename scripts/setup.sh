@@ -33,7 +33,9 @@ qemu-system-x86_64:qemu-system-x86:the same
 restic:restic:keeps backups in tests
 borg:borgbackup:the same
 shellcheck:shellcheck:judges the runbooks that plan prints
-nft:nftables:makes and judges rules for guests"
+nft:nftables:makes and judges rules for guests
+pdftotext:poppler-utils:reads the papers
+python3:python3:reads ZIP files"
 [ "$purpose" != vm ] || needs="$needs
 qemu-system-x86_64:qemu-system-x86:runs a virtual machine with a real kernel
 depmod:kmod:prepares its modules

@@ -26,6 +26,7 @@ import {
   withVolume,
 } from "./options.ts";
 import { columns, onBrokenOutput, reportError, STDERR, STDOUT, wantsColour, write } from "./output.ts";
+import { addReportVerbs } from "./report-verbs.ts";
 import { addRetire } from "./retire-verb.ts";
 import { newSession, type Session } from "./session.ts";
 import { VERSION } from "./version.ts";
@@ -318,6 +319,7 @@ addLifeVerbs(program, verb, CHECK);
 addLuksVerbs(program, verb);
 addMigrate(program, verb);
 addAuditVerbs(program, verb, CHECK);
+addReportVerbs(program, verb);
 addRetire(program, verb);
 
 program

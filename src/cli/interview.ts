@@ -1,0 +1,159 @@
+import * as p from "@clack/prompts";
+import { DECLARATION_MONTHS, standingOf } from "../answers/age.ts";
+import type { Answer, AnswersKind, Field, Fields, Question } from "../answers/model.ts";
+import { questionsOf, TOPICS } from "../answers/questions/index.ts";
+import { isDay } from "../answers/schema.ts";
+import type { Draft } from "../answers/write.ts";
+import type { Lang } from "../audit/model.ts";
+import { printable } from "../report/units.ts";
+
+const WORDS = {
+  de: {
+    who: "Wer gibt diese Auskünfte?",
+    guests: "Welche Gäste (virtuelle Maschinen) halten Daten dieses Auftraggebers? Mit Komma; leer: alle",
+    keep: "Stimmt das noch?",
+    same: "ja, unverändert: Datum wird heute",
+    leave: "so lassen, mit dem alten Datum",
+    change: "ändern",
+    clear: "löschen",
+    skip: "leer lassen: bleibt offen",
+    more: "Noch einen Eintrag?",
+    day: "Ein Datum: JJJJ-MM-TT",
+    none: "(offen lassen)",
+    needed: "Ein Name wird gebraucht",
+    yes: "ja",
+    no: "nein",
+    done: "Fertig.",
+  },
+  en: {
+    who: "Who gives these answers?",
+    guests: "Which guests (virtual machines) hold this client's data? With commas; empty: all",
+    keep: "Does this still hold?",
+    same: "yes, unchanged: its date becomes today",
+    leave: "leave it, with its old date",
+    change: "change",
+    clear: "remove",
+    skip: "leave empty: it stays open",
+    more: "One more entry?",
+    day: "A date: YYYY-MM-DD",
+    none: "(leave open)",
+    needed: "A name is needed",
+    yes: "yes",
+    no: "no",
+    done: "Done.",
+  },
+} as const satisfies Record<Lang, Record<string, string>>;
+
+class Cancelled extends Error {}
+
+/** What was typed; throws `Cancelled` on Ctrl-C. */
+async function asked<T>(prompt: Promise<T>): Promise<Exclude<T, symbol>> {
+  const value = await prompt;
+  if (p.isCancel(value)) throw new Cancelled();
+  return value as Exclude<T, symbol>;
+}
+
+/** Asks question by question; `keep` gets what is known after each. Null: cancelled. */
+export async function interview(
+  kind: AnswersKind,
+  lang: Lang,
+  known: Draft,
+  keep: (draft: Draft) => void,
+): Promise<Draft | null> {
+  const words = WORDS[lang];
+  const today = new Date().toISOString();
+  let draft = known;
+  try {
+    const before = Object.values(known.given)[0]?.by ?? "";
+    const by = (
+      await asked(
+        p.text({ message: words.who, initialValue: before, validate: (v) => (v?.trim() ? undefined : words.needed) }),
+      )
+    ).trim();
+    if (kind === "client") {
+      const names = await asked(p.text({ message: words.guests, initialValue: (known.guests ?? []).join(", ") }));
+      const list = (names ?? "")
+        .split(",")
+        .map((name) => name.trim())
+        .filter((name) => name !== "");
+      draft = { ...draft, guests: list.length === 0 ? null : list };
+    }
+    let topic = "";
+    for (const question of questionsOf(kind)) {
+      if (question.topic !== topic) p.log.step(TOPICS[question.topic][lang]);
+      topic = question.topic;
+      const answer = await answerTo(question, lang, draft.given[question.id], { by, today });
+      const { [question.id]: _, ...others } = draft.given;
+      draft = { ...draft, given: answer ? { ...others, [question.id]: answer } : others };
+      keep(draft);
+    }
+  } catch (error) {
+    if (error instanceof Cancelled) return null;
+    throw error;
+  }
+  p.outro(words.done);
+  return draft;
+}
+
+async function answerTo(
+  question: Question,
+  lang: Lang,
+  old: Answer | undefined,
+  { by, today }: { by: string; today: string },
+): Promise<Answer | null> {
+  const words = WORDS[lang];
+  p.log.message(`${question.id}  ${question.ask[lang]}`);
+  if (old) {
+    p.log.info(`${old.rows.map((row) => summary(question, row, lang)).join("\n")}\n${printable(old.by)}, ${old.date}`);
+    const aged = standingOf(old, today, DECLARATION_MONTHS) === "aged";
+    const choice = await asked(
+      p.select({
+        message: words.keep,
+        initialValue: aged ? "same" : "leave",
+        options: (["same", "leave", "change", "clear"] as const).map((value) => ({ value, label: words[value] })),
+      }),
+    );
+    if (choice === "leave") return old;
+    if (choice === "clear") return null;
+    if (choice === "same") return { ...old, by, date: today.slice(0, 10) };
+  }
+  const rows: Fields[] = [];
+  do {
+    const row: Record<string, string | null> = {};
+    for (const field of question.fields)
+      row[field.key] = await fieldOf(field, lang, old?.rows[rows.length]?.[field.key]);
+    if (Object.values(row).every((value) => value === null)) break;
+    rows.push(row);
+  } while (question.many && (await asked(p.confirm({ message: words.more, initialValue: false }))));
+  if (rows.length === 0) return null;
+  const partial = rows.some((row) => question.fields.some((field) => !field.optional && row[field.key] === null));
+  return { id: question.id, by, date: today.slice(0, 10), rows, partial };
+}
+
+async function fieldOf(field: Field, lang: Lang, old: string | null | undefined): Promise<string | null> {
+  const words = WORDS[lang];
+  const message = field.label[lang];
+  if (field.type === "text" || field.type === "date") {
+    const wrong = (v: string | undefined) =>
+      field.type === "date" && v?.trim() && !isDay(v.trim()) ? words.day : undefined;
+    const placeholder = field.example?.[lang] ?? (field.type === "date" ? words.day : words.skip);
+    const typed = await asked(p.text({ message, placeholder, initialValue: old ?? "", validate: wrong }));
+    return (typed ?? "").trim() || null;
+  }
+  const choices =
+    field.type === "yes-no"
+      ? [
+          { value: "yes", label: words.yes },
+          { value: "no", label: words.no },
+        ]
+      : (field.choices ?? []).map(({ value, label }) => ({ value, label: label[lang] }));
+  const options = [...choices, { value: "", label: words.none }];
+  return (await asked(p.select({ message, options, initialValue: old ?? choices[0]!.value }))) || null;
+}
+
+function summary(question: Question, row: Fields, lang: Lang): string {
+  return question.fields
+    .filter(({ key }) => row[key])
+    .map(({ key, label }) => `${label[lang]}: ${printable(row[key]!)}`)
+    .join("; ");
+}

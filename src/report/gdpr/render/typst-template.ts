@@ -1,0 +1,75 @@
+/** The layout of all PDFs, in Typst. It gets the paper as JSON, so that no value can be code. */
+export const TEMPLATE = `
+#let paper = json(bytes(sys.inputs.paper))
+#set document(title: paper.title, date: auto)
+#set text(lang: paper.lang, font: "Libertinus Serif", size: 10pt, hyphenate: true, fallback: true)
+#set page(
+  paper: "a4",
+  margin: (x: 20mm, top: 24mm, bottom: 22mm),
+  header: context if here().page() > 1 [#text(8pt, fill: luma(80))[#paper.title #h(1fr) #paper.subtitle]],
+  footer: context text(8pt, fill: luma(80))[#paper.run #h(1fr) #paper.words.page #counter(page).display() #paper.words.of #counter(page).final().first()],
+)
+#set par(justify: false, leading: 0.6em)
+#show heading: set block(above: 1.4em, below: 0.8em, sticky: true)
+#show heading.where(level: 1): set text(15pt)
+#show heading.where(level: 2): set text(12pt)
+#show heading.where(level: 3): set text(10.5pt)
+#show raw: set text(font: "DejaVu Sans Mono", size: 8pt)
+#set table(stroke: 0.5pt + luma(140), inset: 4pt)
+
+// Long names and hashes may be cut after any of these, or every 16 characters.
+#let soft(s) = {
+  s.replace(regex("[/_.:=,@+]|-[a-z]"), m => m.text.replace(regex("[/_.:=,@+-]"), n => n.text + "\\u{200B}")).replace(regex("[0-9A-Za-z]{24,}"), m => m.text.clusters().chunks(16).map(c => c.join()).join("\\u{200B}"))
+}
+#let run(r) = {
+  if r.m { raw(soft(r.t)) } else if r.s { strong(text(soft(r.t))) } else { text(soft(r.t)) }
+}
+#let mark(m) = text(8pt, fill: luma(60), m)
+#let sentence(s) = {
+  s.runs.map(run).join()
+  if s.mark != none [ #mark(s.mark)]
+}
+#let sentences(list, between: [ ]) = if list.len() == 0 [] else { list.map(sentence).join(between) }
+
+#let size(c) = c.map(s => s.runs.map(r => r.t.len()).sum(default: 0) + 40).sum(default: 0)
+
+#let draw(b) = {
+  if b.kind == "heading" {
+    heading(level: b.level + 1, b.runs.map(run).join())
+  } else if b.kind == "paragraph" {
+    par(sentences(b.sentences))
+  } else if b.kind == "note" {
+    block(fill: luma(240), stroke: (left: 3pt + luma(90)), inset: 8pt, width: 100%, breakable: true)[#strong[#b.title.] #sentences(b.sentences)]
+  } else if b.kind == "list" {
+    list(..b.items.map(i => sentences(i)))
+  } else if b.kind == "table" {
+    set text(8.5pt)
+    table(
+      columns: b.columns.map(c => c.width * 1fr),
+      table.header(..b.columns.map(c => table.cell(fill: luma(230), strong(c.title)))),
+      // A row stays on one page, unless it could be too long for one.
+      ..b.rows.map(r => {
+        let long = r.map(size).sum() > 2400
+        r.map(c => table.cell(breakable: long, sentences(c, between: linebreak())))
+      }).flatten(),
+    )
+  } else if b.kind == "figure" {
+    figure(
+      kind: image,
+      supplement: none,
+      numbering: none,
+      caption: text(9pt, b.caption),
+      layout(size => image(bytes(b.svg), format: "svg", width: calc.min(size.width, b.width * 0.62pt), alt: b.alt)),
+    )
+  } else if b.kind == "signature" {
+    block(breakable: false, above: 3em, grid(
+      columns: b.places.map(_ => 1fr),
+      column-gutter: 14mm,
+      ..b.places.map(p => [#v(16mm) #line(length: 100%, stroke: 0.6pt) #v(-2mm) #text(8.5pt)[#paper.words.place \\ #p.role#if p.name != none [: #p.name]]]),
+    ))
+  }
+}
+
+#block(below: 1.2em)[#heading(level: 1, outlined: false, paper.title) #text(11pt, fill: luma(60), paper.subtitle)]
+#for b in paper.blocks { draw(b) }
+`;
