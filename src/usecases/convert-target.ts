@@ -25,6 +25,9 @@ import {
   type TargetOptions,
 } from "./convert-parts.ts";
 
+/** Bytes of the smallest sectors that a guest sees. */
+const SECTOR = 512;
+
 /**
  * Opens a target: a new file (made as PATH.part, and named when it is whole), an existing block device, or an existing LUKS container
  * whose payload is written. Throws `usage` when something would be overwritten that may not be, or is too small.
@@ -119,6 +122,8 @@ async function openInPlace(options: TargetOptions): Promise<Target> {
     });
   }
   if (!state && !options.overwrite) refuseContent(path, node);
+  // A source need not end with a sector: its guest sees zeros up to the end of its last one, not what noise decrypts to.
+  if (!state && format === "luks" && size % SECTOR !== 0) await device.zero(size, SECTOR - (size % SECTOR));
   return opened(options, cleanup, {
     device,
     blank: false,

@@ -1,4 +1,4 @@
-import { copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { must, unterbau } from "../helpers/cli.ts";
@@ -20,7 +20,9 @@ beforeAll(async () => {
   const { disks } = await makeGuest(daemon.folder, "mbr-ext4");
   copyFileSync(disks[0]!, at("small.raw"));
   await largeSectors(at("large.raw"));
-  for (const [i, name] of ["small", "large"].entries()) {
+  copyFileSync(disks[0]!, at("odd.raw"));
+  appendFileSync(at("odd.raw"), "the end");
+  for (const [i, name] of ["small", "large", "odd"].entries()) {
     daemon.handOver(at(`${name}.raw`));
     const blocks = name === "large" ? "<blockio logical_block_size='4096' physical_block_size='4096'/>" : "";
     writeFileSync(at("xml"), qemuDomain(name, uuidOf(i + 1), fileDisk(at(`${name}.raw`), "raw", "vda", blocks)));
@@ -104,5 +106,16 @@ describe("the sectors of the container", () => {
     const r = await migrate("small", "--policy", policy, "--sector-size", "512");
     expect(r.code, r.stderr).toBe(0);
     expect(await sectorIn(loop)).toBe("512");
+  });
+
+  it("end with zeros where the disk does not end with a sector, as QEMU shows it", async () => {
+    await must("truncate", ["-s", "112M", at("device.img")]);
+    await must("losetup", ["--set-capacity", loop]);
+    const r = await migrate("odd", "--overwrite");
+    expect(r.code, r.stderr).toBe(0);
+    await must("cp", [at("odd.raw"), at("padded.raw")]);
+    await must("truncate", ["-s", "%512", at("padded.raw")]);
+    const [{ sha256 }] = JSON.parse(r.stdout.toString()).disks;
+    expect(sha256).toBe((await must("sha256sum", [at("padded.raw")])).slice(0, 64));
   });
 });
