@@ -9,6 +9,9 @@ export interface AuditFlags extends PlainFlags {
   readonly policy?: string;
   readonly scope?: string;
   readonly connect?: string;
+  readonly mail?: readonly string[];
+  readonly live?: boolean;
+  readonly keyFile?: readonly string[];
   readonly lang?: "de" | "en";
 }
 
@@ -32,6 +35,13 @@ export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void 
     .option("--policy <file>", "thresholds (YAML or JSON) that replace built-in ones")
     .option("--scope <file>", "what is declared of this host (YAML): guests, keyslots, backups …")
     .option("--connect <uri>", "libvirt's connection; default: qemu:///system")
+    .option(
+      "--mail <guest>",
+      "read the mail configuration in this guest's /etc: vm:NAME, or vm:NAME:VOLUME (repeatable); it is not booted",
+      collect,
+    )
+    .option("--live", "with --mail: look into running guests too, by a backup of libvirt's")
+    .option("--key-file <file>", "key for LUKS inside guests: FILE, UUID=FILE (repeatable)", collect)
     .addOption(new Option("--lang <language>", "default: as LANG says").choices(["de", "en"]))
     .option("--json", "one JSON document")
     .option("--debug", "show stack traces")

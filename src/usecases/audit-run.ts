@@ -1,21 +1,35 @@
 import { CHECKS } from "../audit/checks/index.ts";
-import type { AuditGuest, Check, CheckContext, CheckOutcome, HostReader, Rules, Verdict } from "../audit/model.ts";
+import type {
+  AuditGuest,
+  Check,
+  CheckContext,
+  CheckOutcome,
+  GuestFiles,
+  HostReader,
+  Rules,
+  Verdict,
+} from "../audit/model.ts";
 import { remark, value, verdictOf } from "../audit/verdict.ts";
 import { StorageError } from "../core/errors.ts";
+import { guestFiles } from "./audit-inside.ts";
 
 /** A reader whose uses are noted. */
 type View = (used: Set<number>) => HostReader;
 
-/** Runs every check: those of the host once, those of guests for each of `named`, or all. */
+/** Checks that read inside guests. */
+const INSIDE = /^MAIL-/;
+
+/** Runs every check: those of the host once, those of guests for each of `named`, or all. `asked`: guests that may be looked into. */
 export async function runChecks(
   view: View,
   guests: readonly AuditGuest[] | null,
   named: readonly AuditGuest[] | null,
   guestEvidence: ReadonlySet<number>,
   rules: Rules,
+  asked: ReadonlyMap<string, string | null>,
 ): Promise<CheckOutcome[]> {
   const about = (check: Check<unknown>): Promise<CheckOutcome>[] => {
-    const run = (guest: AuditGuest | null) => runCheck(check, view, guests, guest, guestEvidence, rules);
+    const run = (guest: AuditGuest | null) => runCheck(check, view, guests, guest, guestEvidence, rules, asked);
     if (check.about === "host") return [run(null)];
     if (named === null)
       return [Promise.resolve(outcome(check, null, verdictOf([remark("unknown", "guests-unknown")]), rules))];
@@ -33,6 +47,7 @@ async function runCheck(
   guest: AuditGuest | null,
   guestEvidence: ReadonlySet<number>,
   rules: Rules,
+  asked: ReadonlyMap<string, string | null>,
 ): Promise<CheckOutcome> {
   const used = new Set<number>();
   // Whoever looks at the guests rests on all that told of them.
@@ -40,8 +55,9 @@ async function runCheck(
     for (const n of guestEvidence) used.add(n);
     return value;
   };
-  const context: CheckContext = {
-    host: view(used),
+  const host = view(used);
+  const context = (inside: GuestFiles | null): CheckContext => ({
+    host,
     get guests() {
       return noted(guests);
     },
@@ -49,10 +65,12 @@ async function runCheck(
       return noted(guest);
     },
     declared: rules.declared,
-    inside: null,
-  };
+    inside,
+  });
   try {
-    const facts = await check.collect(context);
+    const inside =
+      guest !== null && asked.has(guest.name) && INSIDE.test(check.id) ? await guestFiles(host, guest.name) : null;
+    const facts = await check.collect(context(inside));
     return outcome(check, guest, check.verdict(facts, rules), rules, facts, used);
   } catch (error) {
     if (error instanceof StorageError && error.code === "cancelled") throw error;

@@ -1,15 +1,18 @@
 import { createHash, randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { osName } from "../audit/checks/inv-01.ts";
-import type { AuditDocument, AuditGuest, HostReader, Rules } from "../audit/model.ts";
+import { declaredPart } from "../audit/declared.ts";
+import type { AuditDocument, AuditGuest, Declared, HostReader, Rules } from "../audit/model.ts";
 import { auditGuests } from "../audit/storage/guests.ts";
 import { worst } from "../audit/verdict.ts";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
+import type { KeyProvider } from "../core/layer.ts";
 import { LiveSource } from "../host/audit-live.ts";
 import { EvidenceReader } from "../host/audit-reader.ts";
 import { writeRecord } from "../host/audit-record.ts";
 import { RecordedSource } from "../host/audit-recorded.ts";
+import { HostWithGuests } from "./audit-inside.ts";
 import { readAuditPolicy, readDeclared } from "./audit-rules.ts";
 import { runChecks } from "./audit-run.ts";
 
@@ -25,6 +28,12 @@ export interface AuditOptions {
   readonly connect?: string | undefined;
   readonly version: string;
   readonly signal?: AbortSignal | undefined;
+  /** Guests whose own configuration is read: `vm:NAME`, `vm:NAME:SELECTOR` of the volume that has their /etc; and those of the scope's `mail`. */
+  readonly mail?: readonly string[] | undefined;
+  /** For them. */
+  readonly keys?: KeyProvider | undefined;
+  readonly live?: boolean | undefined;
+  readonly note?: ((text: string) => void) | undefined;
   /** What time it is; a recorded host can be judged as of its record. */
   readonly now?: (() => Date) | undefined;
 }
@@ -35,15 +44,19 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   const started = now();
   const { policy, ...policyFile } = readAuditPolicy(options.policy);
   const rules: Rules = { policy, declared: readDeclared(options.scope), now: started.toISOString() };
-  const source =
-    roots.length > 0 ? new RecordedSource(roots.map((r) => resolve(r))) : new LiveSource({ connect, signal });
+  const asked = askedGuests(options.mail ?? [], rules.declared);
+  const { keys = NO_KEYS, live, note } = options;
+  const host = roots.length > 0 ? null : new LiveSource({ connect, signal });
+  const inside = { keys, connect: options.connect, live, signal, note };
+  await using guestDisks = host === null ? null : new HostWithGuests(host, asked, inside);
+  const source = guestDisks ?? new RecordedSource(roots.map((r) => resolve(r)));
   const reader = new EvidenceReader(source, now);
   const guestEvidence = new Set<number>();
   const guests = await auditGuests(reader.view(guestEvidence));
   const named = pick(guests, options.guests);
   const view = (used: Set<number>) => reader.view(used);
-  const checks = await runChecks(view, guests, named, guestEvidence, rules);
-  const host = await hostOf(reader.view(new Set()));
+  const checks = await runChecks(view, guests, named, guestEvidence, rules, asked);
+  const facts = await hostOf(reader.view(new Set()));
   if (record !== undefined) writeRecord(resolve(record), reader);
   return {
     schema: "unterbau/audit/1",
@@ -51,7 +64,7 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
     started: started.toISOString(),
     ended: now().toISOString(),
     program: { name: "unterbau", version },
-    host: { ...host, recorded: source.recorded },
+    host: { ...facts, recorded: source.recorded },
     policy: { date: policy.date, ...policyFile },
     guests: named ?? [],
     checks,
@@ -59,6 +72,22 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
     previous: null,
     state: worst(checks.map((c) => c.state)),
   };
+}
+
+const NO_KEYS: KeyProvider = { secretsFor: async () => [] };
+
+/** Names of guests, with the selector of a volume. */
+function askedGuests(mail: readonly string[], declared: Declared | null): ReadonlyMap<string, string | null> {
+  const asked = new Map<string, string | null>();
+  const said = declaredPart(declared, "mail");
+  if (said.kind === "said")
+    for (const [name, { volume }] of Object.entries(said.value)) asked.set(name, volume ?? null);
+  for (const one of mail) {
+    const [, name, volume] = /^(?:vm:)?([^:]+)(?::(.+))?$/.exec(one) ?? [];
+    if (name === undefined) throw new StorageError("usage", `--mail ${printable(one)}: it is written vm:NAME[:VOLUME]`);
+    asked.set(name, volume ?? null);
+  }
+  return asked;
 }
 
 function pick(guests: readonly AuditGuest[] | null, names: readonly string[]): readonly AuditGuest[] | null {

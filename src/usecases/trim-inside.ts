@@ -64,7 +64,7 @@ function mountsOf(fstab: string, crypttab: string, timer: boolean, tree: Tree): 
 }
 
 /** The volume that the guest mounts by this name, if it is one of those that we see. */
-function volumeOf(what: string, tree: Tree): Volume | null {
+export function volumeOf(what: string, tree: Tree): Volume | null {
   const [, kind, value] = /^\/dev\/disk\/by-(uuid|label)\/(.*)$/.exec(what) ?? [];
   const mapped = splitMapperName(/^\/dev\/mapper\/(.*)$/.exec(what)?.[1] ?? "");
   const name =

@@ -26,6 +26,9 @@ import { leak04 } from "./leak-04.ts";
 import { leak05 } from "./leak-05.ts";
 import { leak06 } from "./leak-06.ts";
 import { leak07 } from "./leak-07.ts";
+import { mail01 } from "./mail-01.ts";
+import { mail02 } from "./mail-02.ts";
+import { mail03 } from "./mail-03.ts";
 import { net01 } from "./net-01.ts";
 import { net02 } from "./net-02.ts";
 import { net03 } from "./net-03.ts";
@@ -41,6 +44,7 @@ const KEYS = [key01, key02, key03, key04];
 const LEAKS = [leak01, leak02, leak03, leak04, leak05, leak06, leak07, disc01];
 const ACCESS = [perm01, perm02, perm03, perm04, net01, net02, net03, net04];
 const BACKUPS = [bak01, bak02, bak03, bak04];
+const MAIL = [mail01, mail02, mail03];
 const DELETION = [del01, del02];
 
 /** All checks, in the order in which papers name them. */
@@ -51,5 +55,6 @@ export const CHECKS: readonly Check<unknown>[] = [
   ...LEAKS,
   ...ACCESS,
   ...BACKUPS,
+  ...MAIL,
   ...DELETION,
 ];

@@ -1,15 +1,30 @@
 import { auditText } from "../../report/audit-text.ts";
 import { audit } from "../../usecases/audit.ts";
 import type { AuditFlags } from "../audit-verbs.ts";
-import { emit, emitJson, palette, STDOUT } from "../output.ts";
+import { Keys } from "../keys.ts";
+import { emit, emitJson, note, palette, STDOUT } from "../output.ts";
 import type { Session } from "../session.ts";
 import { VERSION } from "../version.ts";
 
 /** 0 pass · 1 warn or unknown · 2 fail. */
 export async function run(names: readonly string[], flags: AuditFlags, { signal }: Session): Promise<number> {
-  const { root, record, policy, scope, connect } = flags;
+  const { root, record, policy, scope, connect, mail, live, keyFile } = flags;
   const guests = names.map((name) => name.replace(/^vm:/, ""));
-  const doc = await audit({ guests, roots: root, record, policy, scope, connect, version: VERSION, signal });
+  using keys = new Keys({ keyFile, prompt: false });
+  const doc = await audit({
+    mail,
+    live,
+    keys,
+    note,
+    guests,
+    roots: root,
+    record,
+    policy,
+    scope,
+    connect,
+    version: VERSION,
+    signal,
+  });
   if (flags.json) await emitJson(doc);
   else await emit(auditText(doc, flags.lang ?? languageOf(process.env), palette(STDOUT)));
   return doc.state === "fail" ? 2 : doc.state === "pass" || doc.state === "n-a" ? 0 : 1;
