@@ -27,16 +27,30 @@ function mounted(type: string, options = "rw"): void {
 }
 
 /** Linux, Documentation/ABI/stable/sysfs-block. */
-function device(name: string, at: string, files: Record<string, string>, slaves: readonly string[] = []): void {
-  const path = join(folder, "devices", name);
+function device(
+  place: string,
+  at: string,
+  files: Record<string, string | Uint8Array>,
+  slaves: readonly string[] = [],
+): void {
+  const path = join(folder, "devices", place);
+  const name = place.replace(/.*\//, "");
   mkdirSync(join(path, "slaves"), { recursive: true });
   symlinkSync(path, join(folder, "dev/block", at));
   symlinkSync(path, join(folder, "class/block", name));
   for (const [path_, text] of Object.entries({ dev: at, ...files })) {
     mkdirSync(join(path, path_, ".."), { recursive: true });
-    writeFileSync(join(path, path_), `${text}\n`);
+    writeFileSync(join(path, path_), typeof text === "string" ? `${text}\n` : text);
   }
   for (const slave of slaves) symlinkSync(join(folder, "devices", slave), join(path, "slaves", slave));
+}
+
+/** Block device characteristics (SBC-4, 6.6.2) with this medium rotation rate. */
+function vpd(rate: number): Buffer {
+  const page = Buffer.alloc(64);
+  page.set([0, 0xb1, 0, 0x3c]);
+  page.writeUInt16BE(rate, 4);
+  return page;
 }
 
 describe("what bytes come to rest on", () => {
@@ -63,6 +77,34 @@ describe("what bytes come to rest on", () => {
     rmSync(join(folder, "dev/block", number));
     const nowhere = mediumOf(file, kernel);
     expect([nowhere.type, nowhere.doubts]).toEqual(["unknown", [expect.stringContaining("it is not known where")]]);
+  });
+
+  it.each<[what: string, name: string, files: Record<string, string | Uint8Array>, type: string]>([
+    ["a virtual machine's", "vda", { "queue/rotational": "1" }, "unknown"],
+    [
+      "a virtual machine's, by its model",
+      "sda",
+      { "queue/rotational": "1", "device/model": "QEMU HARDDISK" },
+      "unknown",
+    ],
+    [
+      "behind a USB bridge",
+      "pci0000:00/usb2/2-1/sdx",
+      { "queue/rotational": "1", "device/model": "Expansion" },
+      "unknown",
+    ],
+    ["that reports no rate", "sda", { "queue/rotational": "1", "device/vpd_pgb1": vpd(0) }, "unknown"],
+    ["of 7200 turns a minute", "sda", { "queue/rotational": "1", "device/vpd_pgb1": vpd(7200) }, "hdd"],
+    ["a virtual machine's that is said not to turn", "vda", { "queue/rotational": "0" }, "ssd"],
+  ])("takes nothing for granted: a disk %s", (_, name, files, type) => {
+    device(name, number, files);
+    expect(mediumOf(file, kernel).type).toBe(type);
+  });
+
+  it("reads a serial number out of a SCSI page", () => {
+    const page = Buffer.concat([Buffer.from([0, 0x80, 0, 0x24]), Buffer.from("     WD-WCC4N0123456")]);
+    device("sda", number, { "queue/rotational": "1", "device/vpd_pg80": page });
+    expect(mediumOf(file, kernel).devices[0]?.serial).toBe("WD-WCC4N0123456");
   });
 
   it.each<[type: string, options: string, doubt: RegExp | null]>([

@@ -6,7 +6,7 @@ import { type HostDevice, type KernelFiles, restsOn } from "./rests-on.ts";
 /** A disk of this host, as the kernel tells of it (Documentation/ABI/stable/sysfs-block). */
 export interface MediumDevice {
   readonly name: string;
-  /** Null: the kernel does not say. */
+  /** Null: the kernel does not say, or cannot know. */
   readonly rotational: boolean | null;
   readonly model: string | null;
   readonly serial: string | null;
@@ -96,16 +96,30 @@ function mediumDevice({ name, kind }: HostDevice, sys: string): MediumDevice {
     return null;
   };
   const turns = read(`${folder}/queue/rotational`, `${dirname(folder)}/queue/rotational`);
+  const model = read(`${folder}/device/model`);
+  const serial =
+    read(`${folder}/serial`, `${folder}/device/serial`) ??
+    // SPC-5, 7.7.17: four bytes of header.
+    read(`${folder}/device/vpd_pg80`)?.slice(4);
+  const guessed = turns === "1" && isGuessed(name, model, folder, sys);
   return {
     name,
-    rotational: turns === null ? null : turns === "1",
-    model: read(`${folder}/device/model`),
-    serial:
-      read(`${folder}/serial`, `${folder}/device/serial`, `${folder}/device/vpd_pg80`)
-        ?.replace(/[^ -~]/g, "")
-        .trim() || null,
+    rotational: turns === null || guessed ? null : turns === "1",
+    model,
+    serial: serial?.replace(/[^ -~]/g, "").trim() || null,
     wwid: read(`${folder}/wwid`, `${folder}/device/wwid`),
   };
+}
+
+/**
+ * Whether that it turns is only what the kernel takes for granted of a disk that says nothing of itself: one of a virtual machine, one behind a
+ * USB bridge, one whose medium rotation rate is not reported (SBC-4, 6.6.2: 0).
+ */
+function isGuessed(name: string, model: string | null, folder: string, sys: string): boolean {
+  if (/^(vd|xvd)[a-z]/.test(name) || /\b(QEMU|VBOX|VMware)\b|virtual/i.test(model ?? "")) return true;
+  if (/\/usb\d+\//.test(folder.slice(sys.length))) return true;
+  const rate = attempt(() => readFileSync(`${folder}/device/vpd_pgb1`));
+  return rate !== null && rate.length >= 6 && rate.readUInt16BE(4) === 0;
 }
 
 function attempt<T>(read: () => T): T | null {

@@ -44,7 +44,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const uuid of (await daemon.virsh("list", "--all", "--uuid")).split("\n").filter((l) => l !== "")) {
     await run("virsh", ["-c", daemon.uri, "destroy", uuid]);
-    await run("virsh", ["-c", daemon.uri, "undefine", uuid]);
+    await run("virsh", ["-c", daemon.uri, "undefine", uuid, "--nvram"]);
   }
   for (const uuid of (await daemon.virsh("secret-list")).match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [])
     await daemon.virsh("secret-undefine", uuid);
@@ -251,7 +251,12 @@ describe("retire", () => {
     daemon.handOver(second, third);
     const kept = readFileSync(third);
     const disks = [fileDisk(disk, "raw"), fileDisk(second, "raw", "vdb"), fileDisk(third, "raw", "vdc")];
-    await define("mail", UUID, disks.join(""));
+    const variables = at("mail_VARS.fd");
+    writeFileSync(variables, "secret boot entries");
+    daemon.handOver(variables);
+    const firmware = `<loader readonly='yes' type='pflash'>/usr/share/none.fd</loader><nvram>${variables}</nvram>`;
+    writeFileSync(at("mail.xml"), qemuDomain("mail", UUID, disks.join("")).replace("<boot ", `${firmware}<boot `));
+    await daemon.virsh("define", at("mail.xml"));
     const places = ["vda", "vdb"].flatMap((d) => ["--disk", d, "--to-file", `${d}=${at(`mail-${d}.luks`)}`]);
     const moved = await cli("migrate", "vm:mail", ...places, "--target-key-file", key, ...CHEAP_LUKS1, "--no-prompt");
     expect(moved.code, moved.stderr).toBe(0);
@@ -262,7 +267,13 @@ describe("retire", () => {
     const r = await retire("mail.raw", "mail-b.raw");
     expect(r.code, r.stderr).toBe(0);
     const record = JSON.parse(r.stdout.toString());
-    expect(record.targets.map((t: { disk: { name: string } }) => t.disk.name)).toEqual(["vda", "vdb"]);
+    expect(record.targets.map((t: { disk: { name: string } | null; role: string }) => t.disk?.name ?? t.role)).toEqual([
+      "vda",
+      "vdb",
+      "firmware-variables",
+    ]);
+    expect([existsSync(variables), await guests()]).toEqual([false, ["mail-luks"]]);
+    expect(await daemon.virsh("dumpxml", "mail-luks")).toMatch(/<nvram[^>]*>.*_mail_VARS\.fd</);
     expect(record).toMatchObject({ verdict: "warn", left: [expect.stringContaining("disk vdc was not moved")] });
     expect([existsSync(disk), existsSync(second), readFileSync(third).equals(kept)]).toEqual([false, false, true]);
   });
