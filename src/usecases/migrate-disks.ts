@@ -90,6 +90,31 @@ async function placeOf(guest: Guest, disk: string, options: MigrateOptions): Pro
   return { path: found.name, format: found.declared.format, identity: sourceIdentity(found.name) };
 }
 
+/** What spans disks and lacks one, by the findings of its layer. */
+const INCOMPLETE = ["lvm-pv-missing", "md-member-missing"];
+
+/** Throws `usage` when a volume group or array lies on disks that are moved and on others: the copies alone would not be whole. */
+export async function refuseSplit(guest: Guest, moved: readonly DomainDisk[], options: MigrateOptions): Promise<void> {
+  const { sourceKeys: keys, limits, signal } = options;
+  const guestDisks = moved.map((d) => d.target);
+  const connect = guest.uri ?? undefined;
+  await using opened = await openForInspection({
+    sources: [`vm:${guest.uuid}`],
+    guestDisks,
+    connect,
+    keys,
+    limits,
+    signal,
+  });
+  const split = opened.stack.tree.groups.find((g) => g.findings.some((f) => INCOMPLETE.includes(f.code)));
+  if (split === undefined) return;
+  throw new StorageError(
+    "usage",
+    `the guest ${printable(guest.name)} is not migrated: ${printable(split.selector ?? split.id)} lies on more disks than ${guestDisks.map(printable).join(", ")}`,
+    { layer: "libvirt", hint: "move all disks that it lies on together" },
+  );
+}
+
 /** Only a table on the disk itself counts: what lies in a partition is counted by its own. */
 function tableSectorOf(node: TreeNode): number | null {
   for (const child of node.children) {

@@ -8,7 +8,7 @@ import { virsh } from "../tools/virsh.ts";
 import { findGuest, listGuests, refuseUnlessOff } from "./guests.ts";
 import type { NewLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";
-import { disksToMove, lookAt, type SeenDisk, sectorSizeFor } from "./migrate-disks.ts";
+import { disksToMove, lookAt, refuseSplit, type SeenDisk, sectorSizeFor } from "./migrate-disks.ts";
 import { targetsFor } from "./migrate-targets.ts";
 import { containerSize } from "./new-luks-target.ts";
 
@@ -55,6 +55,7 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
   const made = seen.map((disk) => ({ ...luks.parameters, sectorSize: sectorSizeFor(disk, luks, options.sectorSize) }));
   const wanted = seen.map((disk, i) => ({ ...disk, needed: containerSize(disk.size, made[i]!) }));
   const targets = await targetsFor(wanted, guest, id, options);
+  if (stays.length > 0) await refuseSplit(guest, moved, options);
   const clone = { name: cloneName, uuid: randomUUID() };
   const info = await ask("dominfo");
   const { nvram } = guest.domain;

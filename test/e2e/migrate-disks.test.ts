@@ -144,7 +144,8 @@ describe("migrating a guest of several disks", () => {
     const needed = extents[0]! + extents[1]!;
     lvm.run("lvcreate", "-an", "-Zn", "-Wn", "-l", String(free() - needed + 1), "-n", "x", group);
     expect((await plan()).stderr).toContain(`has ${needed - 1} free extents of 4194304 bytes; ${needed} are needed`);
-    expect((await plan("--disk", "vda")).code).toBe(0);
+    const one = await migrate("two", "--to", group, "--libvirt-luks", "--dry-run", "--disk", "vda");
+    expect(one.code, one.stderr).toBe(0);
   });
 
   it("refuses by name what is not said, or said twice", async () => {
@@ -163,6 +164,7 @@ describe("migrating a guest of several disks", () => {
       [["--to-file", "vda=x", "--to-file", "vdb=./x"], "is named for two disks"],
       [["--disk", "vda", "--to-file", "vdb=x"], "the disk vdb is not moved"],
       [["--disk", "vda", "--to-file", "x", "--to-file", "y"], "only the disk vda is moved, and 2 places are named"],
+      [["--disk", "vda", "--to-file", at("x")], "lvg1 lies on more disks than vda"],
       [[...files(), "--uuid", uuidOf(9)], "--uuid is for one container, and 2 disks are moved"],
     ] as const)
       expect(await says(...args)).toContain(what);
