@@ -1,11 +1,15 @@
-.PHONY: help setup demo test test-vm check fast bench build clean
+.PHONY: help setup demo demo-report test test-vm check fast bench build clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 13
 
 demo: ## make an encrypted guest disk, damage it, and show inspect, check, repair and undo on it
 	@sh scripts/setup.sh demo
 	@sh demo/demo.sh
+
+demo-report: ## GDPR papers of a sample host, in both languages and all formats
+	@sh scripts/setup.sh demo
+	@sh demo/report/demo.sh
 
 test: ## install what is missing, then all checks and all tests
 	@sh scripts/setup.sh test

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { canonicalJson } from "../../src/audit/canonical.ts";
-import { unterbau } from "../helpers/cli.ts";
+import { run, unterbau } from "../helpers/cli.ts";
 import { sampleMaterial } from "../helpers/gdpr.ts";
 
 const ajv = new Ajv();
@@ -148,5 +148,21 @@ describe("report", () => {
     expect([oscal.code, oscal.stderr]).toEqual([2, expect.stringContaining("OSCAL has no form")]);
     const format = await unterbau(["report", "tom", ...common("o"), "--format", "odt"], { env });
     expect([format.code, format.stderr]).toEqual([2, expect.stringContaining("odt is no format")]);
+  });
+});
+
+describe("make demo-report", () => {
+  it("makes all papers of a host with a clean and a flawed guest, in both languages", async () => {
+    const { code, stdout, stderr } = await run("sh", ["demo/report/demo.sh"]);
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    expect(stdout.toString().match(/22 papers in/g)).toHaveLength(2);
+    const tom = readFileSync("demo/work/papers/de/tom-de.md", "utf8");
+    const measure = "Alle beschreibbaren Datenträger liegen auf jedem Weg";
+    expect(tom).toContain(`- Gast mail: ${measure}`);
+    expect(tom).not.toContain(`web: ${measure}`);
+    const deviations = readFileSync("demo/work/papers/en/deviations-en.md", "utf8");
+    expect(deviations).toContain("### ENC-01/web");
+    expect(deviations).not.toContain("### ENC-01/mail");
   });
 });

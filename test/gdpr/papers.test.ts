@@ -80,7 +80,8 @@ describe("hostile text", () => {
   it("is no markup in Markdown, and breaks no table", async () => {
     for (const id of PAPER_IDS) {
       const said = await text(id, "md", material());
-      expect(said).not.toMatch(/(?<!\\)<(?!br>)|(?<!\\)\]\(|(?<!\\)`/);
+      const outside = said.replace(/`[\w ./:=,-]+`/g, "");
+      expect(outside).not.toMatch(/(?<!\\)<(?!br>)|(?<!\\)\]\(|(?<!\\)`/);
       for (const line of said.split("\n").filter((l) => l.startsWith("| "))) {
         const columns = line.replaceAll("\\|", "").split("|").length;
         expect([4, 5, 6, 7, 8]).toContain(columns);

@@ -59,16 +59,24 @@ function bytes(n: number, lang: Lang): string {
   return `${lang === "de" ? digits.replace(".", ",") : digits} ${lang === "en" && unit === 0 ? "bytes" : units[unit]}`;
 }
 
+/** Our own text: what stands in backticks is a command or a name. */
+export function prose(text: string): readonly Run[] {
+  const parts = text.split("`");
+  // An odd one is no pair: better visible than half of the text in the wrong letters.
+  if (parts.length % 2 === 0) return [{ text }];
+  return parts.flatMap((part, i): Run[] =>
+    part === "" ? [] : [i % 2 === 0 ? { text: part } : { text: part, mono: true }],
+  );
+}
+
 /** A sentence of a check with its values. A name without a value stays visible: it is a defect, and no claim. */
 export function fill(template: Text, values: Readonly<Record<string, Value>>, lang: Lang): readonly Run[] {
   const parts = template[lang].split(/\{([\w-]+)\}/);
-  return parts
-    .map((part, i): Run => {
-      if (i % 2 === 0) return { text: part };
-      const value = Object.hasOwn(values, part) ? values[part] : undefined;
-      return value ? valueRun(value, lang) : { text: `{${part}}` };
-    })
-    .filter(({ text }) => text !== "");
+  return parts.flatMap((part, i): readonly Run[] => {
+    if (i % 2 === 0) return part === "" ? [] : prose(part);
+    const value = Object.hasOwn(values, part) ? values[part] : undefined;
+    return [value ? valueRun(value, lang) : { text: `{${part}}` }];
+  });
 }
 
 /** What a check found, in words; its code where the check's words are not known. */

@@ -120,7 +120,7 @@ export function planOfAction(material: Material): string {
         ...deviations.map(({ check, guest, info, at }, i) => ({
           uuid: names.uuid("poam-item", deviationId(check, guest)),
           title: risks[i]?.title,
-          description: info?.remedy[lang] ?? check,
+          description: info?.remedy[lang].replaceAll("`", "") ?? check,
           ...(at === ""
             ? {}
             : {

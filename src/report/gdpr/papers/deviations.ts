@@ -7,7 +7,7 @@ import { type Deviation, decisionOn, deviationsOf } from "../deviations.ts";
 import type { Material } from "../material.ts";
 import type { Cell, Paper, Run } from "../model.ts";
 import { answerOf, deviationRuns } from "../statements.ts";
-import { clean, plain, remarkRuns, sentence } from "../text.ts";
+import { clean, plain, prose, remarkRuns, sentence } from "../text.ts";
 import { STATES, word } from "../words.ts";
 import { PaperWriter } from "./writer.ts";
 
@@ -74,8 +74,8 @@ function cards(w: PaperWriter, title: { de: string; en: string }, list: readonly
       [
         row({ de: "Befund", en: "Finding" }, finding),
         row({ de: "Wirkung auf Betroffene", en: "Effect on data subjects" }, [sentence(effectOf(check)[lang])]),
-        row({ de: "Warum es zählt", en: "Why it matters" }, info ? [sentence(info.explanation[lang])] : []),
-        row({ de: "Abhilfe", en: "Remedy" }, info ? [sentence(info.remedy[lang])] : []),
+        row({ de: "Warum es zählt", en: "Why it matters" }, info ? [sentence(prose(info.explanation[lang]))] : []),
+        row({ de: "Abhilfe", en: "Remedy" }, info ? [sentence(prose(info.remedy[lang]))] : []),
         ...decisionRows(material, check, guest).map(([label, cell]) => row(label, cell)),
       ],
     );
@@ -139,7 +139,7 @@ function unknowns(w: PaperWriter, list: readonly Deviation[]): void {
         at === "" || why.length === 0
           ? [sentence(notRun[lang], origin)]
           : why.map((remark) => sentence(remarkRuns(info, remark, lang), origin)),
-        [sentence(info?.remedy[lang] ?? "–")],
+        [sentence(prose(info?.remedy[lang] ?? "–"))],
       ];
     }),
   );

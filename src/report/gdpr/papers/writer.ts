@@ -116,7 +116,7 @@ export class PaperWriter {
   signatures(): void {
     const names = (id: string): string | null => {
       const name = answerOf(this.material, id)?.rows[0]?.contact;
-      return name ? clean(name) : null;
+      return name ? clean(shortName(name)) : null;
     };
     this.blocks.push({
       kind: "signature",
@@ -132,7 +132,7 @@ export class PaperWriter {
 
   finish(id: PaperId): Paper {
     const { audit, audience, clientName } = this.material;
-    const client = clean(answerOf(this.material, "Q02")?.rows[0]?.name ?? clientName);
+    const client = clean(shortName(answerOf(this.material, "Q02")?.rows[0]?.name ?? clientName));
     return {
       id,
       lang: this.lang,
@@ -144,4 +144,9 @@ export class PaperWriter {
       blocks: this.blocks,
     };
   }
+}
+
+/** A name without the address or telephone number that follows it. */
+function shortName(name: string): string {
+  return name.split(",")[0]!.trim() || name;
 }

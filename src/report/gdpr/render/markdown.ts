@@ -27,7 +27,8 @@ function opening(line: string): string {
 function runText(run: Run): string {
   const text = escaped(run.text);
   if (run.strong && text.trim() !== "") return `**${text.trim()}**${/\s$/.test(text) ? " " : ""}`;
-  return text;
+  // Code in Markdown takes no escapes: only what needs none is written so.
+  return run.mono && /^[\w ./:=,-]+$/.test(run.text) ? `\`${run.text}\`` : text;
 }
 
 function sentenceText({ runs, origin }: Sentence, paper: Paper): string {
