@@ -46,6 +46,7 @@ const may = {
     "usecases/backup-documents",
     "usecases/header-documents",
     "usecases/migrate-documents",
+    "usecases/egress-documents",
     "usecases/retire-documents",
     "bytes/text",
   ],

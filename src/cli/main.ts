@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { firstError, ioError, StorageError } from "../core/errors.ts";
 import { addAuditVerbs } from "./audit-verbs.ts";
+import { addEgressVerbs } from "./egress-verbs.ts";
 import { addLifeVerbs } from "./life-verbs.ts";
 import { withNewLuks } from "./luks-options.ts";
 import { addLuksVerbs, addMigrate } from "./luks-verbs.ts";
@@ -319,6 +320,7 @@ addLifeVerbs(program, verb, CHECK);
 addLuksVerbs(program, verb);
 addMigrate(program, verb);
 addAuditVerbs(program, verb, CHECK);
+addEgressVerbs(program, verb);
 addReportVerbs(program, verb);
 addRetire(program, verb);
 

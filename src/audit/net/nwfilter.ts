@@ -145,7 +145,7 @@ function conditionsOf({ match }: NwRule, parameters: Parameters): Condition[][] 
   const { protocol, attributes } = match;
   const not = attributes.get("match") === "no";
   const found: Condition[] = [];
-  const six = protocol.endsWith("ipv6");
+  const six = protocol.endsWith("v6");
   const family = { kind: "family", families: [six ? 6 : 4], not: false } as const;
   if (["arp", "rarp", "stp", "vlan"].includes(protocol)) return [[{ kind: "never" }]];
   if (protocol !== "mac") found.push(family);
