@@ -8,6 +8,8 @@ export interface Standing {
   /** Null: of the host. */
   readonly guest: string | null;
   readonly state: State;
+  /** Of its checks the first that has this state. */
+  readonly check: string;
   /** The oldest measurement that it rests on, RFC 3339; null: nothing was measured. */
   readonly at: string | null;
 }
@@ -31,6 +33,7 @@ export function standingsOf(material: Material, measure: Measure): readonly Stan
     });
     const at = found.map((outcome) => outcome.at).sort()[0] ?? null;
     // The first check is what the measure is about; another one that is about nothing here takes nothing from it.
-    return { guest, state: states[0] === "n-a" ? "n-a" : worst(states.filter((state) => state !== "n-a")), at };
+    const state = states[0] === "n-a" ? "n-a" : worst(states.filter((s) => s !== "n-a"));
+    return { guest, state, check: measure.checks[states.indexOf(state)] ?? measure.checks[0], at };
   });
 }

@@ -53,6 +53,19 @@ describe("the TOM annex", () => {
   });
 });
 
+describe("a measure of several checks", () => {
+  it("is not said of a guest of which only one passes, and points to the one that does not", () => {
+    const failed = text("tom", sampleMaterial({ states: { "ENC-01/web": "fail" } }));
+    expect(failed).toContain(`Gast mail: ${sentence("ENC-03")} [G ENC-03, ENC-01, `);
+    expect(failed).not.toContain(`web: ${sentence("ENC-03")}`);
+    const limited = text("tom", sampleMaterial({ states: { "ENC-01/web": "warn" } }));
+    expect(limited).toContain(
+      "Gast web: Eingeschränkt: Cipher, Modus, Schlüssellänge im Header; siehe Abweichung ENC-01/web.",
+    );
+    expect(limited).not.toContain("siehe Abweichung ENC-03/web");
+  });
+});
+
 describe("declarations", () => {
   it("say who and when, or that they are open", () => {
     const paper = text("tom", sampleMaterial());

@@ -4,7 +4,7 @@ import { question } from "../../answers/questions/index.ts";
 import type { Lang } from "../../audit/model.ts";
 import type { Measure } from "./data/measures.ts";
 import { standingsOf } from "./judge.ts";
-import { infoOf, type Material } from "./material.ts";
+import { infoOf, type Material, outcomesOf } from "./material.ts";
 import type { Run, Sentence } from "./model.ts";
 import { clean, kinded, plain, sentence } from "./text.ts";
 import { word } from "./words.ts";
@@ -75,18 +75,23 @@ export function measured(material: Material, measure: Measure): readonly Sentenc
     const runs = [...subject(names, lang), plain(measure.text[lang])];
     out.push(sentence(runs, { mark: "measured", checks: measure.checks, at: times[0] }));
   }
-  for (const { guest, state, at } of standings) {
+  for (const { guest, state, check, at } of standings) {
     if (state !== "warn" || at === null) continue;
     const title = infoOf(material, measure.checks[0])?.title[lang] ?? measure.checks[0];
     const runs = [
       ...subject(guest === null ? [] : [guest], lang),
       plain(`${word("limited", lang)}: ${title}; ${word("seeDeviation", lang)} `),
-      ...deviationRuns(measure.checks[0], guest),
+      ...deviationRuns(check, hostCheck(material, check) ? null : guest),
       plain("."),
     ];
     out.push(sentence(runs, { mark: "measured", checks: measure.checks, at }));
   }
   return out;
+}
+
+/** Its outcome is the host's, also where the measure is a guest's. */
+function hostCheck(material: Material, check: string): boolean {
+  return outcomesOf(material, check).every(({ guest }) => guest === null);
 }
 
 export function deviationRuns(check: string, guest: string | null): readonly Run[] {

@@ -19,7 +19,7 @@ export interface Measure {
   readonly text: Text;
 }
 
-/** Every check has one. What they claim is what the check's criteria for `pass` say, and no more. */
+/** Every check has one. How data are encrypted says something only of a guest all of whose disks are. What they claim is what the check's criteria for `pass` say, and no more. */
 export const MEASURES: readonly Measure[] = [
   {
     section: "encryption",
@@ -31,7 +31,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     section: "encryption",
-    checks: ["ENC-02"],
+    checks: ["ENC-02", "ENC-01"],
     text: {
       de: "Die Verschlüsselung umfasst ganze Partitionen, Volumes oder Datenträger.",
       en: "The encryption covers whole partitions, volumes or disks.",
@@ -39,7 +39,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     section: "encryption",
-    checks: ["ENC-03"],
+    checks: ["ENC-03", "ENC-01"],
     text: {
       de: "Verfahren, Betriebsart und Schlüssellänge der Verschlüsselung genügen der genannten Richtlinie.",
       en: "Cipher, mode and key size of the encryption meet the policy named above.",
@@ -47,7 +47,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     section: "encryption",
-    checks: ["ENC-04"],
+    checks: ["ENC-04", "ENC-01"],
     text: {
       de: "Die aktive Verschlüsselung entspricht den Angaben im Header; keine Umverschlüsselung ist unvollendet.",
       en: "The active encryption is what the header says; no re-encryption is unfinished.",
@@ -55,7 +55,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     section: "encryption",
-    checks: ["ENC-05"],
+    checks: ["ENC-05", "ENC-01"],
     text: {
       de: "Die Ableitung der Schlüssel aus Passphrasen genügt der genannten Richtlinie.",
       en: "The derivation of keys from passphrases meets the policy named above.",
@@ -63,7 +63,7 @@ export const MEASURES: readonly Measure[] = [
   },
   {
     section: "encryption",
-    checks: ["ENC-06"],
+    checks: ["ENC-06", "ENC-01"],
     text: {
       de: "Zahl und Art der Wege zum Entsperren entsprechen der Erklärung; ein Weg zur Wiederherstellung ist vorhanden.",
       en: "Number and type of the ways to unlock are as declared; one for recovery exists.",
