@@ -14,7 +14,7 @@ const may = {
   libvirt: ["core", "bytes"],
   plan: ["core/errors", "core/layer", "bytes/text"],
   tools: ["core/errors", "bytes/text"],
-  host: ["tools", "core", "bytes", "ffi", "audit/model", "audit/secrets"],
+  host: ["tools", "core", "bytes", "ffi", "audit/model", "audit/secrets", "audit/canonical"],
   usecases: [
     "extfs",
     "stack",
@@ -40,6 +40,7 @@ const may = {
     "audit/checks/index",
     "answers",
     "usecases/documents",
+    "usecases/audit-documents",
     "usecases/life-documents",
     "usecases/boot-documents",
     "usecases/trim-documents",

@@ -246,6 +246,8 @@ export interface EvidenceEntry {
   readonly bytes: number;
   /** The kept output in the run's folder. */
   readonly file: string | null;
+  /** Of a command: the beginning of what it wrote to standard error, where there is any. */
+  readonly stderr?: string | undefined;
 }
 
 /** One run. As canonical JSON it is the manifest of the run's folder. */

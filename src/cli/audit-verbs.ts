@@ -13,6 +13,13 @@ export interface AuditFlags extends PlainFlags {
   readonly live?: boolean;
   readonly keyFile?: readonly string[];
   readonly lang?: "de" | "en";
+  readonly keep?: boolean;
+  readonly diff?: string;
+}
+
+export interface AuditRunsFlags extends PlainFlags {
+  readonly allowedSigners?: string;
+  readonly key?: string;
 }
 
 type Verb = <F extends PlainFlags>(
@@ -22,7 +29,7 @@ type Verb = <F extends PlainFlags>(
 
 /** What measures a host. `codes`: of failures, which must not be taken for a verdict. */
 export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void {
-  program
+  const command = program
     .command("audit")
     .description("measure how the data of this host's guests are protected; nothing is changed (as root)")
     .argument("[guest...]", "vm:NAME or vm:UUID; default: all guests")
@@ -42,6 +49,8 @@ export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void 
     )
     .option("--live", "with --mail: look into running guests too, by a backup of libvirt's")
     .option("--key-file <file>", "key for LUKS inside guests: FILE, UUID=FILE (repeatable)", collect)
+    .option("--no-keep", "leave no evidence: the run is not added to the chain in the state folder")
+    .option("--diff <run>", "say what changed since that run")
     .addOption(new Option("--lang <language>", "default: as LANG says").choices(["de", "en"]))
     .option("--json", "one JSON document")
     .option("--debug", "show stack traces")
@@ -52,4 +61,36 @@ export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void 
     .action((guests: string[], flags: AuditFlags) =>
       verb<AuditFlags>(() => import("./verbs/audit.ts"), codes)(guests, flags),
     );
+  addRuns(command, verb, codes);
+}
+
+/** The runs that were kept. */
+function addRuns(audit: Command, verb: Verb, codes: Codes): void {
+  const act = (name: string) => (run: string | readonly string[] | undefined, flags: AuditRunsFlags) =>
+    verb<AuditRunsFlags>(() => import("./verbs/audit-runs.ts"), codes)([name, ...[run ?? []].flat()], flags);
+  const plain = (command: Command) =>
+    command.option("--json", "one JSON document").option("--debug", "show stack traces");
+  plain(audit.command("verify"))
+    .description("walk the chain of all runs: is every manifest, output and link as it was made?")
+    .argument("[run...]", "look into these only; the chain is walked in any case")
+    .option("--allowed-signers <file>", "who may sign (ssh-keygen(1), ALLOWED SIGNERS)")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 all is as it was made · 1 something is not\n\nExample:\n  unterbau audit verify --allowed-signers signers",
+    )
+    .action(act("verify"));
+  plain(audit.command("sign"))
+    .description("sign a run's manifest with an SSH key")
+    .argument("<run>", "the run's id, or a beginning of it that is unique")
+    .requiredOption("--key <file>", "a private SSH key, or the public one of an agent's")
+    .addHelpText("after", "\nExample:\n  unterbau audit sign 20261124-201500-3f2a --key ~/.ssh/id_ed25519")
+    .action(act("sign"));
+  plain(audit.command("list"))
+    .description("the runs that were kept, and the room that they take")
+    .addHelpText("after", "\nExample:\n  unterbau audit list")
+    .action((flags: AuditRunsFlags) => act("list")(undefined, flags));
+  plain(audit.command("policy"))
+    .description("print the built-in thresholds, as a file for --policy")
+    .addHelpText("after", "\nExample:\n  unterbau audit policy > policy.yaml")
+    .action((flags: AuditRunsFlags) => act("policy")(undefined, flags));
 }

@@ -12,6 +12,8 @@ import { LiveSource } from "../host/audit-live.ts";
 import { EvidenceReader } from "../host/audit-reader.ts";
 import { writeRecord } from "../host/audit-record.ts";
 import { RecordedSource } from "../host/audit-recorded.ts";
+import { auditFolder, keepRun } from "../host/audit-store.ts";
+import { isEncrypted, restsOn } from "../host/rests-on.ts";
 import { HostWithGuests } from "./audit-inside.ts";
 import { readAuditPolicy, readDeclared } from "./audit-rules.ts";
 import { runChecks } from "./audit-run.ts";
@@ -34,6 +36,8 @@ export interface AuditOptions {
   readonly keys?: KeyProvider | undefined;
   readonly live?: boolean | undefined;
   readonly note?: ((text: string) => void) | undefined;
+  /** Keep the run with its evidence, in the chain of the state folder. */
+  readonly keep?: boolean | undefined;
   /** What time it is; a recorded host can be judged as of its record. */
   readonly now?: (() => Date) | undefined;
 }
@@ -58,7 +62,7 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   const checks = await runChecks(view, guests, named, guestEvidence, rules, asked);
   const facts = await hostOf(reader.view(new Set()));
   if (record !== undefined) writeRecord(resolve(record), reader);
-  return {
+  const document: AuditDocument = {
     schema: "unterbau/audit/1",
     run: runId(started),
     started: started.toISOString(),
@@ -68,10 +72,32 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
     policy: { date: policy.date, ...policyFile },
     guests: named ?? [],
     checks,
-    evidence: reader.evidence.map(({ content: _, stderr: __, ...entry }) => ({ ...entry, file: null })),
+    evidence: reader.evidence.map(({ content: _, stderr, ...entry }) => ({
+      ...entry,
+      file: null,
+      ...(stderr === "" ? {} : { stderr: stderr.slice(0, MAX_STDERR) }),
+    })),
     previous: null,
     state: worst(checks.map((c) => c.state)),
   };
+  if (!options.keep) return document;
+  const kept = keepRun(document, reader.evidence);
+  if (!onEncrypted(auditFolder()))
+    note?.(
+      `${auditFolder()}, where evidence is kept, is not known to lie on encrypted storage: it names disks, guests and addresses`,
+    );
+  return kept;
+}
+
+/** Characters of an error that the manifest repeats. */
+const MAX_STDERR = 4096;
+
+function onEncrypted(path: string): boolean {
+  try {
+    return isEncrypted(restsOn(path));
+  } catch {
+    return false;
+  }
 }
 
 const NO_KEYS: KeyProvider = { secretsFor: async () => [] };

@@ -1,5 +1,8 @@
+import { diffText } from "../../report/audit-runs-text.ts";
 import { auditText } from "../../report/audit-text.ts";
 import { audit } from "../../usecases/audit.ts";
+import { diffRuns } from "../../usecases/audit-diff.ts";
+import { keptDocument } from "../../usecases/audit-runs.ts";
 import type { AuditFlags } from "../audit-verbs.ts";
 import { Keys } from "../keys.ts";
 import { emit, emitJson, note, palette, STDOUT } from "../output.ts";
@@ -8,7 +11,9 @@ import { VERSION } from "../version.ts";
 
 /** 0 pass · 1 warn or unknown · 2 fail. */
 export async function run(names: readonly string[], flags: AuditFlags, { signal }: Session): Promise<number> {
-  const { root, record, policy, scope, connect, mail, live, keyFile } = flags;
+  const { root, record, policy, scope, connect, mail, live, keyFile, keep } = flags;
+  // A run to compare with that is not there is said before anything is measured.
+  const before = flags.diff === undefined ? null : keptDocument(flags.diff);
   const guests = names.map((name) => name.replace(/^vm:/, ""));
   using keys = new Keys({ keyFile, prompt: false });
   const doc = await audit({
@@ -21,12 +26,15 @@ export async function run(names: readonly string[], flags: AuditFlags, { signal 
     record,
     policy,
     scope,
+    keep,
     connect,
     version: VERSION,
     signal,
   });
-  if (flags.json) await emitJson(doc);
-  else await emit(auditText(doc, flags.lang ?? languageOf(process.env), palette(STDOUT)));
+  const diff = before && diffRuns(before, doc);
+  const lang = flags.lang ?? languageOf(process.env);
+  if (flags.json) await emitJson(diff ?? doc);
+  else await emit(auditText(doc, lang, palette(STDOUT)) + (diff === null ? "" : diffText(diff, lang, palette(STDOUT))));
   return doc.state === "fail" ? 2 : doc.state === "pass" || doc.state === "n-a" ? 0 : 1;
 }
 
