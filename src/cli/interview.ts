@@ -77,6 +77,7 @@ export async function interview(
         .map((name) => name.trim())
         .filter((name) => name !== "");
       draft = { ...draft, guests: list.length === 0 ? null : list };
+      keep(draft);
     }
     let topic = "";
     for (const question of questionsOf(kind)) {
