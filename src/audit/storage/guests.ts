@@ -1,6 +1,7 @@
 import type { DomainDisk } from "../../libvirt/domain.ts";
 import { type DiskPlace, describePlace } from "../../libvirt/place.ts";
 import type { AuditDisk, AuditGuest, AuditLayer, HostReader } from "../model.ts";
+import { besideDisks } from "./beside-disks.ts";
 import { type ListedGuest, listDomains, VIRSH } from "./domains.ts";
 import { imageLayers } from "./images.ts";
 import { encryptionOf, type Storage, storageOf, unknown } from "./layers.ts";
@@ -29,6 +30,7 @@ async function guestOf(listed: ListedGuest, host: HostReader, storage: Storage):
       disks.push(await nvramOf(nvram, storage));
     }
   }
+  disks.push(...(await besideDisks(uuid, host, storage)));
   if (definitions.length === 0) {
     const problem = "libvirt's definition of the guest was not read";
     const base = { target: "?", device: "disk", format: null, readOnly: false, place: "?" };

@@ -279,4 +279,30 @@ export const ENCRYPTION: readonly Case[] = [
     edits: [{ command: TABLE, from: /tresor: 0 (\d+) crypt \S+ \S+ /, to: "tresor: 0 $1 crypt cipher_null-ecb - " }],
     seen: { "ENC-07 mail": "fail plain plain", "ENC-07 web": "fail plain plain" },
   },
+  {
+    name: "a block job that copies to a plain file system",
+    edits: [
+      {
+        command: XML,
+        from: "      <target dev='vda' bus='virtio'/>",
+        to: "      <mirror type='file' job='copy'><source file='/boot/copy.img'/></mirror>\n      <target dev='vda' bus='virtio'/>",
+      },
+      { stat: { "/boot/copy.img": file() } },
+    ],
+    seen: { "ENC-01 mail": "fail encrypted encrypted plain" },
+  },
+  {
+    name: "a controller that is passed through",
+    edits: [
+      {
+        command: XML,
+        from: "    <controller type='usb'",
+        to: "    <hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></source></hostdev>\n    <controller type='usb'",
+      },
+      { file: "/sys/bus/pci/devices/0000:03:00.0/class", to: "0x010802\n" },
+    ],
+    seen: {
+      "ENC-01 mail": "unknown encrypted encrypted unknown",
+    },
+  },
 ];
