@@ -111,6 +111,8 @@ const PARTS = {
   spamServices: MANY(SPAM_SERVICE),
   mail: v.record(v.string(), MAIL),
   deletions: MANY(DELETION),
+  /** Days between two audits. */
+  auditEveryDays: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(3660)),
 } as const;
 
 export type Part = keyof typeof PARTS;

@@ -88,6 +88,17 @@ export interface CheckContext {
   readonly declared: Declared | null;
   /** The guest's own configuration files; null when nobody asked for them to be read. */
   readonly inside: GuestFiles | null;
+  /** Null: this run is not added to a chain. */
+  readonly chain: ChainState | null;
+}
+
+/** The audits of this host before this one. */
+export interface ChainState {
+  readonly runs: number;
+  /** When the last of them began, RFC 3339; null: there is none. */
+  readonly last: string | null;
+  /** What is wrong with the chain and the kept runs, in English. */
+  readonly problems: readonly string[];
 }
 
 /** Configuration inside a guest that is read through the layers under it, without booting it. Nothing throws. */
@@ -122,6 +133,12 @@ export interface AuditPolicy {
   readonly snapshotDays: number;
   readonly restoreTestMonths: { readonly pass: number; readonly warn: number };
   readonly tlsFloor: string;
+  /** How long a security update may be pending. */
+  readonly updateDays: { readonly pass: number; readonly warn: number };
+  /** Last day of security updates, by ID and VERSION_ID of os-release(5): `debian 12`. */
+  readonly releaseEnds: Readonly<Record<string, string>>;
+  /** Days between two audits where nothing is declared (`auditEveryDays`). */
+  readonly auditEveryDays: number;
 }
 
 /** The part of the declarations that checks are measured against (scope.yaml). */

@@ -16,4 +16,16 @@ export const BUILT_IN_POLICY: AuditPolicy = {
   snapshotDays: 14,
   restoreTestMonths: { pass: 12, warn: 24 },
   tlsFloor: "1.2",
+  updateDays: { pass: 14, warn: 45 },
+  // Debian: wiki.debian.org/LTS; Ubuntu: standard support, ubuntu.com/about/release-cycle; the month's first day where only a month is named.
+  releaseEnds: {
+    "debian 10": "2024-06-30",
+    "debian 11": "2026-08-31",
+    "debian 12": "2028-06-30",
+    "debian 13": "2030-06-30",
+    "ubuntu 20.04": "2025-05-31",
+    "ubuntu 22.04": "2027-04-01",
+    "ubuntu 24.04": "2029-04-01",
+  },
+  auditEveryDays: 92,
 };

@@ -22,6 +22,9 @@ const POLICY = v.partial(
     snapshotDays: COUNT,
     restoreTestMonths: v.partial(v.strictObject({ pass: COUNT, warn: COUNT })),
     tlsFloor: v.picklist(["1.2", "1.3"]),
+    updateDays: v.partial(v.strictObject({ pass: COUNT, warn: COUNT })),
+    releaseEnds: v.record(v.string(), v.pipe(v.string(), v.isoDate())),
+    auditEveryDays: COUNT,
   }),
 );
 
@@ -41,12 +44,14 @@ export function readAuditPolicy(path: string | undefined): ReadPolicy {
     return { policy: BUILT_IN_POLICY, file: null, sha256: sha256(JSON.stringify(BUILT_IN_POLICY)) };
   const text = readText(path);
   const said = understood(path, text, POLICY);
-  const { ciphers, restoreTestMonths, ...plain } = said;
+  const { ciphers, restoreTestMonths, updateDays, releaseEnds, ...plain } = said;
   const policy = {
     ...BUILT_IN_POLICY,
     ...plain,
     ciphers: { ...BUILT_IN_POLICY.ciphers, ...ciphers },
     restoreTestMonths: { ...BUILT_IN_POLICY.restoreTestMonths, ...restoreTestMonths },
+    updateDays: { ...BUILT_IN_POLICY.updateDays, ...updateDays },
+    releaseEnds: { ...BUILT_IN_POLICY.releaseEnds, ...releaseEnds },
   } as AuditPolicy;
   return { policy, file: path, sha256: sha256(text) };
 }

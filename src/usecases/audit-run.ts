@@ -1,6 +1,7 @@
 import { CHECKS } from "../audit/checks/index.ts";
 import type {
   AuditGuest,
+  ChainState,
   Check,
   CheckContext,
   CheckOutcome,
@@ -27,9 +28,10 @@ export async function runChecks(
   guestEvidence: ReadonlySet<number>,
   rules: Rules,
   asked: ReadonlyMap<string, string | null>,
+  chain: ChainState | null,
 ): Promise<CheckOutcome[]> {
   const about = (check: Check<unknown>): Promise<CheckOutcome>[] => {
-    const run = (guest: AuditGuest | null) => runCheck(check, view, guests, guest, guestEvidence, rules, asked);
+    const run = (guest: AuditGuest | null) => runCheck(check, view, guests, guest, guestEvidence, rules, asked, chain);
     if (check.about === "host") return [run(null)];
     if (named === null)
       return [Promise.resolve(outcome(check, null, verdictOf([remark("unknown", "guests-unknown")]), rules))];
@@ -48,6 +50,7 @@ async function runCheck(
   guestEvidence: ReadonlySet<number>,
   rules: Rules,
   asked: ReadonlyMap<string, string | null>,
+  chain: ChainState | null,
 ): Promise<CheckOutcome> {
   const used = new Set<number>();
   // Whoever looks at the guests rests on all that told of them.
@@ -66,6 +69,7 @@ async function runCheck(
     },
     declared: rules.declared,
     inside,
+    chain,
   });
   try {
     const inside =

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { osName } from "../audit/checks/inv-01.ts";
 import { declaredPart } from "../audit/declared.ts";
-import type { AuditDocument, AuditGuest, Declared, HostReader, Rules } from "../audit/model.ts";
+import type { AuditDocument, AuditGuest, ChainState, Declared, HostReader, Rules } from "../audit/model.ts";
 import { auditGuests } from "../audit/storage/guests.ts";
 import { worst } from "../audit/verdict.ts";
 import { printable } from "../bytes/text.ts";
@@ -12,11 +12,12 @@ import { LiveSource } from "../host/audit-live.ts";
 import { EvidenceReader } from "../host/audit-reader.ts";
 import { writeRecord } from "../host/audit-record.ts";
 import { RecordedSource } from "../host/audit-recorded.ts";
-import { auditFolder, keepRun } from "../host/audit-store.ts";
+import { auditFolder, keepRun, storedAudits } from "../host/audit-store.ts";
 import { isEncrypted, restsOn } from "../host/rests-on.ts";
 import { HostWithGuests } from "./audit-inside.ts";
 import { readAuditPolicy, readDeclared } from "./audit-rules.ts";
 import { runChecks } from "./audit-run.ts";
+import { verifyRuns } from "./audit-runs.ts";
 
 export interface AuditOptions {
   /** Names or UUIDs; none: all. */
@@ -59,8 +60,9 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   const guests = await auditGuests(reader.view(guestEvidence));
   const named = pick(guests, options.guests);
   const view = (used: Set<number>) => reader.view(used);
-  const checks = await runChecks(view, guests, named, guestEvidence, rules, asked);
   const facts = await hostOf(reader.view(new Set()));
+  const chain = options.keep && !source.recorded ? await chainOf(facts.machineIdSha256) : null;
+  const checks = await runChecks(view, guests, named, guestEvidence, rules, asked, chain);
   if (record !== undefined) writeRecord(resolve(record), reader);
   const document: AuditDocument = {
     schema: "unterbau/audit/1",
@@ -87,6 +89,18 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
       `${auditFolder()}, where evidence is kept, is not known to lie on encrypted storage: it names disks, guests and addresses`,
     );
   return kept;
+}
+
+/** What is kept of this host so far. */
+async function chainOf(machineIdSha256: string | null): Promise<ChainState> {
+  const { runs, chain } = await verifyRuns();
+  const own = storedAudits().flatMap(({ document }) =>
+    document !== null && !document.host.recorded && document.host.machineIdSha256 === machineIdSha256
+      ? [document.started]
+      : [],
+  );
+  const problems = [...chain, ...runs.flatMap((r) => r.problems.map((p) => `${r.run}: ${p}`))];
+  return { runs: own.length, last: own.at(-1) ?? null, problems };
 }
 
 /** Characters of an error that the manifest repeats. */

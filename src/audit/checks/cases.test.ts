@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { auditHost, verdicts } from "../../../test/helpers/hosts.ts";
 import { ENCRYPTION } from "../../../test/hosts/cases/encryption.ts";
+import { GOVERNANCE } from "../../../test/hosts/cases/governance.ts";
 import { INVENTORY } from "../../../test/hosts/cases/inventory.ts";
 import { KEYS } from "../../../test/hosts/cases/keys.ts";
 import { LEAKS } from "../../../test/hosts/cases/leaks.ts";
@@ -9,7 +10,7 @@ import { sentenceOf } from "../verdict.ts";
 import { CHECKS } from "./index.ts";
 
 /** Those of rights, networks, backups and deletion have tests of their own. */
-const OWN = /^(INV|ENC|KEY|LEAK|DISC)-/;
+const OWN = /^(INV|ENC|KEY|LEAK|DISC|GOV)-/;
 
 let good: Map<string, string>;
 beforeAll(async () => {
@@ -32,6 +33,7 @@ describe.each([
   ["encryption", ENCRYPTION],
   ["keys", KEYS],
   ["leaks", LEAKS],
+  ["governance", GOVERNANCE],
 ] as const)("a changed fact is seen by the checks that it is about, and by no other of these: %s", (_, cases) => {
   test.each(cases)("$name", async ({ edits, seen }) => {
     const doc = await auditHost(edits);

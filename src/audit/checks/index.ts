@@ -13,6 +13,8 @@ import { enc04 } from "./enc-04.ts";
 import { enc05 } from "./enc-05.ts";
 import { enc06 } from "./enc-06.ts";
 import { enc07 } from "./enc-07.ts";
+import { gov01 } from "./gov-01.ts";
+import { gov02 } from "./gov-02.ts";
 import { inv01 } from "./inv-01.ts";
 import { inv02 } from "./inv-02.ts";
 import { key01 } from "./key-01.ts";
@@ -46,6 +48,7 @@ const ACCESS = [perm01, perm02, perm03, perm04, net01, net02, net03, net04];
 const BACKUPS = [bak01, bak02, bak03, bak04];
 const MAIL = [mail01, mail02, mail03];
 const DELETION = [del01, del02];
+const GOVERNANCE = [gov01, gov02];
 
 /** All checks, in the order in which papers name them. */
 export const CHECKS: readonly Check<unknown>[] = [
@@ -57,4 +60,5 @@ export const CHECKS: readonly Check<unknown>[] = [
   ...BACKUPS,
   ...MAIL,
   ...DELETION,
+  ...GOVERNANCE,
 ];
