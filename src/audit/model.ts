@@ -267,6 +267,25 @@ export interface EvidenceEntry {
   readonly stderr?: string | undefined;
 }
 
+/** What `--sample` found of one mapping that is said to encrypt. */
+export interface AuditSample {
+  readonly mapping: string;
+  readonly state: State;
+  /** See `SampleFinding`; null: it could not be read. */
+  readonly finding: "random" | "structured" | "same" | "empty" | "few" | null;
+  readonly reason: string | null;
+  /** Bytes that were judged. */
+  readonly bytes: number;
+  readonly pieces: number;
+  readonly emptyPieces: number;
+  /** 255 degrees of freedom. */
+  readonly chiSquare: number | null;
+  /** Share of places with the same byte below and above. */
+  readonly equalShare: number | null;
+  /** Of what was read below. */
+  readonly sha256: string | null;
+}
+
 /** One run. As canonical JSON it is the manifest of the run's folder. */
 export interface AuditDocument {
   readonly schema: "unterbau/audit/1";
@@ -285,6 +304,8 @@ export interface AuditDocument {
   readonly policy: { readonly date: string; readonly file: string | null; readonly sha256: string };
   readonly guests: readonly AuditGuest[];
   readonly checks: readonly CheckOutcome[];
+  /** Of `--sample`; absent: it was not asked for. */
+  readonly samples?: readonly AuditSample[] | undefined;
   readonly evidence: readonly EvidenceEntry[];
   /** SHA-256 of the manifest before this one; null: the first. */
   readonly previous: string | null;

@@ -14,6 +14,7 @@ export interface AuditFlags extends PlainFlags {
   readonly keyFile?: readonly string[];
   readonly lang?: "de" | "en";
   readonly keep?: boolean;
+  readonly sample?: boolean;
   readonly diff?: string;
 }
 
@@ -49,6 +50,10 @@ export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void 
     )
     .option("--live", "with --mail: look into running guests too, by a backup of libvirt's")
     .option("--key-file <file>", "key for LUKS inside guests: FILE, UUID=FILE (repeatable)", collect)
+    .option(
+      "--sample",
+      "read 4 MiB of each encrypted device below and above its encryption: is what is stored like random bytes?",
+    )
     .option("--no-keep", "leave no evidence: the run is not added to the chain in the state folder")
     .option("--diff <run>", "say what changed since that run")
     .addOption(new Option("--lang <language>", "default: as LANG says").choices(["de", "en"]))

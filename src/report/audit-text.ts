@@ -1,5 +1,5 @@
 import { CHECKS } from "../audit/checks/index.ts";
-import type { AuditDocument, CheckOutcome, Lang, Remark, State, Text, Value } from "../audit/model.ts";
+import type { AuditDocument, AuditSample, CheckOutcome, Lang, Remark, State, Text, Value } from "../audit/model.ts";
 import { sentenceOf } from "../audit/verdict.ts";
 import type { Palette } from "./tree-text.ts";
 import { humanSize, printable } from "./units.ts";
@@ -21,7 +21,8 @@ export function auditText(doc: AuditDocument, lang: Lang, p: Palette): string {
   const width = Math.max(...Object.values(STATES).map((t) => t[lang].length));
   const sorted = ORDER.flatMap((state) => doc.checks.filter((c) => c.state === state));
   const blocks = sorted.map((c) => outcomeText(c, lang, p, width));
-  return `${[...blocks, summary(doc, lang, p)].join("\n")}\n`;
+  const samples = (doc.samples ?? []).map((sample) => sampleText(sample, lang, p, width));
+  return `${[...blocks, ...samples, summary(doc, lang, p)].join("\n")}\n`;
 }
 
 function outcomeText(outcome: CheckOutcome, lang: Lang, p: Palette, width: number): string {
@@ -35,6 +36,40 @@ function outcomeText(outcome: CheckOutcome, lang: Lang, p: Palette, width: numbe
   const open = outcome.state === "fail" || outcome.state === "warn";
   if (open && check) lines.push(p.dim(`${indent}${WHAT_TO_DO[lang]}: ${check.remedy[lang]}`));
   return [head, ...lines].join("\n");
+}
+
+const SAMPLED: Text = { de: "Stichprobe", en: "sample" };
+const FOUND: Readonly<Record<NonNullable<AuditSample["finding"]>, Text>> = {
+  random: {
+    de: "Was gespeichert ist, ist von Zufall nicht zu unterscheiden und ein anderes als das Entschlüsselte ({numbers}).",
+    en: "What is stored cannot be told from random bytes, and is not what is decrypted ({numbers}).",
+  },
+  structured: {
+    de: "Was gespeichert ist, ist kein Zufall ({numbers}): Das ist keine wirksame Verschlüsselung.",
+    en: "What is stored is not random ({numbers}): that is no working encryption.",
+  },
+  same: {
+    de: "Was gespeichert ist, ist der Klartext selbst ({numbers}).",
+    en: "What is stored is the very plaintext ({numbers}).",
+  },
+  empty: { de: "An den gelesenen Stellen wurde nie geschrieben.", en: "Nothing was ever written where it was read." },
+  few: {
+    de: "Nicht feststellbar: Zu wenig davon ist beschrieben ({numbers}).",
+    en: "Cannot be determined: too little of it was written to ({numbers}).",
+  },
+};
+const UNREAD: Text = { de: "Nicht feststellbar: {reason}.", en: "Cannot be determined: {reason}." };
+
+function sampleText(sample: AuditSample, lang: Lang, p: Palette, width: number): string {
+  const { state, mapping, finding, reason, bytes, chiSquare, equalShare } = sample;
+  const chi = chiSquare === null ? "" : `, χ² = ${chiSquare} (255)`;
+  const equal = equalShare === null ? "" : `, ${(equalShare * 100).toFixed(2)} % =`;
+  const sentence = finding === null ? UNREAD : FOUND[finding];
+  const text = sentence[lang]
+    .replace("{numbers}", `${humanSize(bytes)}${chi}${equal}`)
+    .replace("{reason}", printable(reason ?? ""));
+  const head = `${coloured(state, STATES[state][lang].padEnd(width), p)}  ${SAMPLED[lang].padEnd(8)} ${p.bold(printable(mapping))}`;
+  return `${head}\n${" ".repeat(width + 2)}${text}`;
 }
 
 /** The remark's sentence with its values in place. */

@@ -4,6 +4,7 @@ import { osName } from "../audit/checks/inv-01.ts";
 import { declaredPart } from "../audit/declared.ts";
 import type { AuditDocument, AuditGuest, ChainState, Declared, HostReader, Rules } from "../audit/model.ts";
 import { auditGuests } from "../audit/storage/guests.ts";
+import { LUKS_INSIDE } from "../audit/storage/luks-inside.ts";
 import { worst } from "../audit/verdict.ts";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
@@ -12,12 +13,15 @@ import { LiveSource } from "../host/audit-live.ts";
 import { EvidenceReader } from "../host/audit-reader.ts";
 import { writeRecord } from "../host/audit-record.ts";
 import { RecordedSource } from "../host/audit-recorded.ts";
+import type { RawCommand } from "../host/audit-source.ts";
 import { auditFolder, keepRun, storedAudits } from "../host/audit-store.ts";
 import { isEncrypted, restsOn } from "../host/rests-on.ts";
 import { HostWithGuests } from "./audit-inside.ts";
 import { readAuditPolicy, readDeclared } from "./audit-rules.ts";
 import { runChecks } from "./audit-run.ts";
 import { verifyRuns } from "./audit-runs.ts";
+import { sampleGuests } from "./audit-sample.ts";
+import { encryptionInside } from "./look-for-luks.ts";
 
 export interface AuditOptions {
   /** Names or UUIDs; none: all. */
@@ -37,6 +41,8 @@ export interface AuditOptions {
   readonly keys?: KeyProvider | undefined;
   readonly live?: boolean | undefined;
   readonly note?: ((text: string) => void) | undefined;
+  /** Read some MiB below and above each mapping that is said to encrypt. */
+  readonly sample?: boolean | undefined;
   /** Keep the run with its evidence, in the chain of the state folder. */
   readonly keep?: boolean | undefined;
   /** What time it is; a recorded host can be judged as of its record. */
@@ -51,7 +57,7 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   const rules: Rules = { policy, declared: readDeclared(options.scope), now: started.toISOString() };
   const asked = askedGuests(options.mail ?? [], rules.declared);
   const { keys = NO_KEYS, live, note } = options;
-  const host = roots.length > 0 ? null : new LiveSource({ connect, signal });
+  const host = roots.length > 0 ? null : new LiveSource({ connect, signal, own: ownFacts });
   const inside = { keys, connect: options.connect, live, signal, note };
   await using guestDisks = host === null ? null : new HostWithGuests(host, asked, inside);
   const source = guestDisks ?? new RecordedSource(roots.map((r) => resolve(r)));
@@ -63,6 +69,11 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   const facts = await hostOf(reader.view(new Set()));
   const chain = options.keep && !source.recorded ? await chainOf(facts.machineIdSha256) : null;
   const checks = await runChecks(view, guests, named, guestEvidence, rules, asked, chain);
+  if (options.sample && source.recorded)
+    throw new StorageError("usage", "--sample reads the disks of this host, not of a recorded one", {
+      hint: "leave out --root, or --sample",
+    });
+  const samples = options.sample ? await sampleGuests(named ?? [], reader.view(new Set()), signal) : undefined;
   if (record !== undefined) writeRecord(resolve(record), reader);
   const document: AuditDocument = {
     schema: "unterbau/audit/1",
@@ -74,13 +85,14 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
     policy: { date: policy.date, ...policyFile },
     guests: named ?? [],
     checks,
+    ...(samples === undefined ? {} : { samples }),
     evidence: reader.evidence.map(({ content: _, stderr, ...entry }) => ({
       ...entry,
       file: null,
       ...(stderr === "" ? {} : { stderr: stderr.slice(0, MAX_STDERR) }),
     })),
     previous: null,
-    state: worst(checks.map((c) => c.state)),
+    state: worst([...checks, ...(samples ?? [])].map((c) => c.state)),
   };
   if (!options.keep) return document;
   const kept = keepRun(document, reader.evidence);
@@ -89,6 +101,14 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
       `${auditFolder()}, where evidence is kept, is not known to lie on encrypted storage: it names disks, guests and addresses`,
     );
   return kept;
+}
+
+/** `luks-inside FORMAT PATH`: what our own reader finds, as a line that is kept like any program's. */
+async function ownFacts([, verb, format = "", path = ""]: readonly string[]): Promise<RawCommand | null> {
+  if (verb !== LUKS_INSIDE) return null;
+  const { state, named, ciphers } = await encryptionInside({ format, backing: [] }, path);
+  const shown = state === "full" && named.length > 0 ? "unknown" : state;
+  return { exit: 0, stdout: `${[shown, ciphers.join(",")].join(" ").trim()}\n`, stderr: "", version: null };
 }
 
 /** What is kept of this host so far. */

@@ -15,16 +15,21 @@ export interface EncryptionInside {
   readonly state: "full" | "partial" | "none" | "unknown";
   /** Real paths of the images below it. */
   readonly named: readonly string[];
+  /** Of the LUKS containers that were found: `aes-xts-plain64`. */
+  readonly ciphers: readonly string[];
 }
 
 /**
  * Looks for LUKS in a guest's disk, without a key. Takes no lock, so that no guest is kept from starting: what a running guest writes
  * meanwhile can make the answer `unknown`.
  */
-export async function encryptionInside(disk: DomainDisk, path: string): Promise<EncryptionInside> {
+export async function encryptionInside(
+  disk: Pick<DomainDisk, "format" | "backing">,
+  path: string,
+): Promise<EncryptionInside> {
   const named: string[] = [];
   const format = disk.format === "vpc" ? "vhd" : disk.format;
-  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format)) return { state: "unknown", named };
+  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format)) return { state: "unknown", named, ciphers: [] };
   try {
     await using cleanup = new Cleanup();
     const open = async (file: string) => {
@@ -54,10 +59,10 @@ export async function encryptionInside(disk: DomainDisk, path: string): Promise<
         },
       }),
     );
-    return { state: stateOf(stack.tree), named };
+    return { state: stateOf(stack.tree), named, ciphers: [...new Set(stack.tree.roots.flatMap(ciphersOf))].sort() };
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
-    return { state: "unknown", named };
+    return { state: "unknown", named, ciphers: [] };
   }
 }
 
@@ -71,6 +76,11 @@ function stateOf(tree: Tree): EncryptionInside["state"] {
 /** A layer that cannot be opened for another reason than its lock. */
 function isClosed(node: TreeNode): boolean {
   return (node.details.unavailable !== undefined && !isLuks(node)) || node.children.some(isClosed);
+}
+
+function ciphersOf(node: TreeNode): string[] {
+  const own = isLuks(node) && typeof node.details.cipher === "string" ? [node.details.cipher] : [];
+  return [...own, ...node.children.flatMap(ciphersOf)];
 }
 
 function isLuks({ kind, details }: TreeNode): boolean {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, expect, it } from "vitest";
+import type { AuditDocument } from "../../src/audit/model.ts";
 import type { LifeDocument } from "../../src/usecases/life-documents.ts";
 import type { TrimExplainDocument } from "../../src/usecases/trim-documents.ts";
 import { mustInMachine } from "./machine.ts";
@@ -43,6 +44,11 @@ it("unlock and lock, on real encrypted volumes", async () => {
   ]);
   expect(read("again.out")).toContain("guest mail: started");
   expect(read("again.out").match(/already/g)).toHaveLength(6);
+  const samples = (JSON.parse(read("sample.json")) as AuditDocument).samples!;
+  expect(samples.map((s) => [s.mapping, s.finding])).toEqual(
+    ["images", "mail-crypt", "pv"].map((name) => [name, expect.stringMatching(/^(random|few)$/)]),
+  );
+  for (const { equalShare } of samples) expect(equalShare!).toBeLessThan(0.05);
   const trim = (name: string) =>
     (JSON.parse(read(name)) as TrimExplainDocument).disks.map((d) => [d.target, d.stopsAt]);
   expect(trim("trim.out").map(([, at]) => at)).toEqual(["qemu vda", "qemu vdb", "qemu vdc"]);

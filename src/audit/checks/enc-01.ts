@@ -10,6 +10,8 @@ interface DiskFacts {
   readonly place: string;
   readonly encrypted: "yes" | "no" | "unknown";
   readonly ciphers: readonly string[];
+  /** The guest encrypts all of its volumes itself. */
+  readonly inside: boolean;
   /** Where a way down ends without encryption. */
   readonly ends: readonly string[];
   readonly problem: string | null;
@@ -33,6 +35,10 @@ export const enc01: Check<Facts> = {
       de: "{disk} ({place}) liegt auf jedem Weg bis zum Datenträger auf aktiver Verschlüsselung ({ciphers}).",
       en: "{disk} ({place}) lies on active encryption ({ciphers}) on every way down to the disk.",
     },
+    inside: {
+      de: "{disk} ({place}): Alle Volumes liegen auf LUKS im Gast selbst ({ciphers}); der Host verschlüsselt diesen Datenträger nicht.",
+      en: "{disk} ({place}): all volumes lie on LUKS in the guest itself ({ciphers}); the host does not encrypt this disk.",
+    },
     plain: {
       de: "{disk} ({place}) liegt unverschlüsselt auf {ends}.",
       en: "{disk} ({place}) lies unencrypted on {ends}.",
@@ -55,6 +61,7 @@ export const enc01: Check<Facts> = {
       place,
       encrypted,
       ciphers: [...new Set(layers ? allLayers(layers).flatMap((l) => (l.encrypts ? (l.cipher ?? []) : [])) : [])],
+      inside: layers?.kind === "luks inside",
       ends: [...new Set(layers ? bareEnds(layers).map((l) => l.path ?? l.name) : [])],
       problem,
     })),
@@ -65,7 +72,10 @@ function judge(disk: DiskFacts): Remark {
   const names = { disk: value.text(disk.target), place: value.path(disk.place) };
   const ends = value.path(disk.ends.join(", "));
   if (disk.encrypted === "yes")
-    return remark("pass", "encrypted", { ...names, ciphers: value.text(disk.ciphers.join(", ")) });
+    return remark("pass", disk.inside ? "inside" : "encrypted", {
+      ...names,
+      ciphers: value.text(disk.ciphers.join(", ")),
+    });
   // What can only be read holds what somebody else wrote: an installation medium, as a rule.
   if (disk.readOnly && disk.encrypted === "no") return remark("warn", "read-only", { ...names, ends });
   if (disk.encrypted === "no") return remark("fail", "plain", { ...names, ends });

@@ -5,6 +5,7 @@ import { besideDisks } from "./beside-disks.ts";
 import { type ListedGuest, listDomains, VIRSH } from "./domains.ts";
 import { imageLayers } from "./images.ts";
 import { encryptionOf, type Storage, storageOf, unknown } from "./layers.ts";
+import { luksInside } from "./luks-inside.ts";
 
 /** All guests with what their disks lie on; null: libvirt was not reached. */
 export async function auditGuests(host: HostReader): Promise<AuditGuest[] | null> {
@@ -64,11 +65,15 @@ async function diskOf(disk: DomainDisk, host: HostReader, storage: Storage): Pro
     return { ...base, encrypted: "unknown", layers, problem };
   }
   const { layers, problem } = await imageLayers(place.path, format, disk.encryption?.format === "luks", host, storage);
-  const known = encryptionOf(layers);
+  const inside =
+    (device === "disk" || device === "lun") && encryptionOf(layers) !== "yes"
+      ? await luksInside(place.path, format, layers, host)
+      : null;
+  const known = encryptionOf(inside ?? layers);
   return {
     ...base,
     encrypted: refused !== null && known === "yes" ? "unknown" : known,
-    layers,
+    layers: inside ?? layers,
     problem: refused ?? problem,
   };
 }

@@ -110,6 +110,8 @@ grep -q 'no key opens mail-crypt' /share/wrong.err || fail "$(cat /share/wrong.e
 same "a wrong key"
 life unlock 0 unlock vm:mail --key-file /run/key --json
 life again 0 unlock vm:mail --start --no-prompt
+# What lies below each mapping is like random bytes; the plaintext above it is not.
+unterbau audit vm:mail --sample --no-keep --connect test:///run/node.xml --json >/share/sample.json 2>/share/sample.err || [ $? -le 2 ] || fail "$(cat /share/sample.err)"
 # TRIM: vda's mapping has allow_discards, vdb's has not.
 life trim 1 trim explain vm:mail --json
 sed -i "s/type='raw'\/>/type='raw' discard='unmap'\/>/g" /run/node.xml
