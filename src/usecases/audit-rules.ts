@@ -14,6 +14,8 @@ const COUNT = v.pipe(v.number(), v.integer(), v.minValue(0));
 /** What a file may say of each threshold. */
 const POLICY = v.partial(
   v.strictObject({
+    // As `audit policy --json` prints it.
+    schema: v.literal("unterbau/audit-policy/1"),
     date: v.pipe(v.string(), v.regex(/^\d{4}-\d{2}(-\d{2})?$/)),
     ciphers: v.partial(v.strictObject({ pass: NAMES, warn: NAMES })),
     keyBits: COUNT,
@@ -44,7 +46,7 @@ export function readAuditPolicy(path: string | undefined): ReadPolicy {
     return { policy: BUILT_IN_POLICY, file: null, sha256: sha256(JSON.stringify(BUILT_IN_POLICY)) };
   const text = readText(path);
   const said = understood(path, text, POLICY);
-  const { ciphers, restoreTestMonths, updateDays, releaseEnds, ...plain } = said;
+  const { schema: _, ciphers, restoreTestMonths, updateDays, releaseEnds, ...plain } = said;
   const policy = {
     ...BUILT_IN_POLICY,
     ...plain,

@@ -27,7 +27,7 @@ export async function run(
       return 0;
     }
     case "policy":
-      if (json) await emitJson(builtInPolicy());
+      if (json) await emitJson({ schema: "unterbau/audit-policy/1", ...builtInPolicy() });
       else await emit(stringify(builtInPolicy()));
       return 0;
     default: {
