@@ -18,11 +18,17 @@ export const BUILT_IN_POLICY: AuditPolicy = {
   tlsFloor: "1.2",
   updateDays: { pass: 14, warn: 45 },
   // Debian: wiki.debian.org/LTS; Ubuntu: standard support, ubuntu.com/about/release-cycle; the month's first day where only a month is named.
+  // RHEL: end of maintenance support, access.redhat.com/support/policy/updates/errata; Leap: en.opensuse.org/Lifetime. Fedora, Alma and Rocky say it
+  // themselves (SUPPORT_END in os-release).
   releaseEnds: {
     "debian 10": "2024-06-30",
     "debian 11": "2026-08-31",
     "debian 12": "2028-06-30",
     "debian 13": "2030-06-30",
+    "opensuse-leap 15.6": "2026-04-30",
+    "rhel 8": "2029-05-31",
+    "rhel 9": "2032-05-31",
+    "rhel 10": "2035-05-31",
     "ubuntu 20.04": "2025-05-31",
     "ubuntu 22.04": "2027-04-01",
     "ubuntu 24.04": "2029-04-01",

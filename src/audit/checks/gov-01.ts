@@ -1,6 +1,9 @@
 import { GOV_01 } from "../catalogue/gov.ts";
-import type { Check, HostReader, Remark, Rules } from "../model.ts";
-import { isWhole, lastUpgrade, pendingSecurity, releaseDate } from "../parse-apt.ts";
+import type { Check, Remark, Rules } from "../model.ts";
+import { aptUpdates } from "../updates/apt.ts";
+import { dnfUpdates } from "../updates/dnf.ts";
+import type { UpdateFacts } from "../updates/facts.ts";
+import { zypperUpdates } from "../updates/zypper.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
 interface Facts {
@@ -8,19 +11,10 @@ interface Facts {
   readonly release: string | null;
   /** os-release(5), SUPPORT_END: a day. */
   readonly supportEnd: string | null;
-  /** Names of security updates that apt would install from what it knows; null: apt is not there, or did not say. */
-  readonly pending: readonly string[] | null;
-  /** When the newest security archive's index was made; null: there is none. */
-  readonly listsOf: string | null;
-  /** The last upgrade of the whole system, as far as its log goes back. */
-  readonly upgraded: string | null;
-  readonly rebootRequired: boolean;
+  /** Null: none of the package managers that are known is there. */
+  readonly updates: UpdateFacts | null;
 }
 
-const LISTS = "/var/lib/apt/lists";
-const SIMULATE = ["apt-get", "--simulate", "--quiet", "--option", "Debug::NoLocking=true", "dist-upgrade"];
-/** More indexes than a host has. */
-const MAX_LISTS = 50;
 const SHOWN = 8;
 const DAY_MS = 24 * 3_600_000;
 
@@ -32,8 +26,8 @@ export const gov01: Check<Facts> = {
     en: "Whoever takes over the host reads the data of all guests, encrypted ones too. Known weaknesses therefore have to be closed soon.",
   },
   remedy: {
-    de: "Spielen Sie die Aktualisierungen ein (`apt-get update && apt-get dist-upgrade`), starten Sie den Host neu, wo es verlangt wird, und schalten Sie unattended-upgrades ein.",
-    en: "Install the updates (`apt-get update && apt-get dist-upgrade`), restart the host where it is required, and turn on unattended-upgrades.",
+    de: "Spielen Sie die Aktualisierungen ein (`apt-get update && apt-get dist-upgrade`, `dnf upgrade --refresh`, `zypper patch`), starten Sie den Host neu, wo es verlangt wird, und lassen Sie es das System selbst tun (unattended-upgrades, dnf-automatic).",
+    en: "Install the updates (`apt-get update && apt-get dist-upgrade`, `dnf upgrade --refresh`, `zypper patch`), restart the host where it is required, and have the system do it itself (unattended-upgrades, dnf-automatic).",
   },
   sentences: {
     none: {
@@ -61,8 +55,28 @@ export const gov01: Check<Facts> = {
       en: "Cannot be determined: the host knows no package archive for security updates.",
     },
     "not-apt": {
-      de: "Nicht feststellbar: Ausstehende Aktualisierungen werden nur auf Systemen mit apt ermittelt.",
-      en: "Cannot be determined: pending updates are worked out on systems with apt only.",
+      de: "Nicht feststellbar: {program} hat nicht gesagt, welche Aktualisierungen ausstehen.",
+      en: "Cannot be determined: {program} did not say which updates are pending.",
+    },
+    "no-manager": {
+      de: "Nicht feststellbar: Ausstehende Aktualisierungen werden nur auf Systemen mit apt, dnf oder zypper ermittelt.",
+      en: "Cannot be determined: pending updates are worked out on systems with apt, dnf or zypper only.",
+    },
+    "issued-recent": {
+      de: "{count} Sicherheitsaktualisierungen stehen aus ({names}), keine länger als {days} Tage: Die älteste ist vom {date}.",
+      en: "{count} security updates are pending ({names}), none for more than {days} days: the oldest was issued on {date}.",
+    },
+    "issued-late": {
+      de: "{count} Sicherheitsaktualisierungen stehen aus ({names}); die älteste ist vom {date}, mehr als {days} Tage alt.",
+      en: "{count} security updates are pending ({names}); the oldest was issued on {date}, more than {days} days ago.",
+    },
+    "no-date": {
+      de: "{count} Sicherheitsaktualisierungen stehen aus ({names}); seit wann, ist nicht feststellbar, denn nicht jede nennt ihr Datum.",
+      en: "{count} security updates are pending ({names}); since when cannot be determined, as not every one tells its date.",
+    },
+    "reboot-unknown": {
+      de: "Nicht feststellbar: Ob der Host einen Neustart verlangt, hat kein Programm gesagt (`dnf needs-restarting`, `zypper needs-rebooting`).",
+      en: "Cannot be determined: whether the host asks to be restarted no program has said (`dnf needs-restarting`, `zypper needs-rebooting`).",
     },
     supported: {
       de: "{release} wird vom Hersteller bis {date} mit Sicherheitsaktualisierungen versorgt.",
@@ -86,62 +100,50 @@ export const gov01: Check<Facts> = {
     },
   },
   collect: async ({ host }) => {
-    const [os, simulated, listsOf, history, ...reboot] = await Promise.all([
-      host.file("/etc/os-release"),
-      host.run(SIMULATE),
-      securityDate(host),
-      host.file("/var/log/apt/history.log"),
-      host.stat("/run/reboot-required"),
-      host.stat("/var/run/reboot-required"),
-    ]);
+    const os = await host.file("/etc/os-release");
     const field = (name: string): string | null =>
       os.kind === "text" ? (new RegExp(`^${name}=["']?([^"'\\n]*)`, "m").exec(os.text)?.[1] ?? null) : null;
     const id = field("ID");
-    const whole = simulated.kind === "ran" && simulated.exit === 0 && isWhole(simulated.stdout);
     return {
       release: id === null ? null : `${id} ${field("VERSION_ID") ?? ""}`.trim(),
       supportEnd: field("SUPPORT_END"),
-      pending: whole ? pendingSecurity(simulated.stdout).map((u) => u.name) : null,
-      listsOf,
-      upgraded: history.kind === "text" ? lastUpgrade(history.text) : null,
-      rebootRequired: reboot.some((stat) => stat !== null),
+      updates: (await aptUpdates(host)) ?? (await dnfUpdates(host)) ?? (await zypperUpdates(host)),
     };
   },
-  verdict: (facts, rules) => verdictOf([...updates(facts, rules), ...support(facts, rules), ...restart(facts)]),
+  verdict: ({ updates, ...os }, rules) =>
+    verdictOf([...pending(updates, rules), ...support(os, rules), ...restart(updates)]),
 };
 
-async function securityDate(host: HostReader): Promise<string | null> {
-  const names = ((await host.list(LISTS)) ?? []).filter((n) => /security.*_(In)?Release$/.test(n)).slice(0, MAX_LISTS);
-  const files = await Promise.all(names.map((name) => host.file(`${LISTS}/${name}`)));
-  const dates = files.flatMap((f) => (f.kind === "text" ? (releaseDate(f.text) ?? []) : []));
-  // The oldest: what that archive has had since then is not known.
-  return dates.sort()[0] ?? null;
-}
-
-function updates({ pending, listsOf, upgraded }: Facts, { policy, now }: Rules): Remark[] {
+function pending(updates: UpdateFacts | null, { policy, now }: Rules): Remark[] {
   const { pass, warn } = policy.updateDays;
   const age = (date: string) => (Date.parse(now) - Date.parse(date)) / DAY_MS;
-  if (pending === null) return [remark("unknown", "not-apt")];
+  if (updates === null) return [remark("unknown", "no-manager")];
+  const { pending: names, oldest, listsOf, upgraded, manager } = updates;
+  if (names === null) return [remark("unknown", "not-apt", { program: value.program(manager) })];
   if (listsOf === null) return [remark("unknown", "no-security-archive")];
   const remarks: Remark[] = [];
   if (age(listsOf) > pass) remarks.push(remark("unknown", "lists-old", { date: value.date(listsOf) }));
-  if (pending.length === 0)
-    return remarks.length > 0 ? remarks : [remark("pass", "none", { date: value.date(listsOf) })];
-  const names = pending.slice(0, SHOWN).join(", ") + (pending.length > SHOWN ? ", …" : "");
-  const values = { count: value.number(pending.length), names: value.program(names) };
-  if (upgraded === null) return [...remarks, remark("unknown", "since-unknown", values)];
-  const since = { ...values, date: value.date(upgraded) };
-  if (age(upgraded) <= pass) remarks.push(remark("pass", "recent", { ...since, days: value.number(pass) }));
-  else if (age(upgraded) <= warn) remarks.push(remark("warn", "late", { ...since, days: value.number(pass) }));
-  else remarks.push(remark("fail", "late", { ...since, days: value.number(warn) }));
+  if (names.length === 0) return remarks.length > 0 ? remarks : [remark("pass", "none", { date: value.date(listsOf) })];
+  const shown = names.slice(0, SHOWN).join(", ") + (names.length > SHOWN ? ", …" : "");
+  const values = { count: value.number(names.length), names: value.program(shown) };
+  // An update cannot be pending for longer than it has been there, nor since before the system had all.
+  const since = oldest ?? upgraded;
+  if (since === null) return [...remarks, remark("unknown", manager === "apt" ? "since-unknown" : "no-date", values)];
+  const code = (late: boolean) => `${oldest === null ? "" : "issued-"}${late ? "late" : "recent"}`;
+  const dated = (days: number) => ({ ...values, date: value.date(since), days: value.number(days) });
+  if (age(since) <= pass) remarks.push(remark("pass", code(false), dated(pass)));
+  else if (age(since) <= warn) remarks.push(remark("warn", code(true), dated(pass)));
+  else remarks.push(remark("fail", code(true), dated(warn)));
   return remarks;
 }
 
-function support({ release, supportEnd }: Facts, { policy, now }: Rules): Remark[] {
+function support({ release, supportEnd }: Omit<Facts, "updates">, { policy, now }: Rules): Remark[] {
   if (release === null) return [remark("unknown", "release-unknown")];
   const said = { release: value.program(release) };
   const { releaseEnds } = policy;
-  const end = supportEnd ?? (Object.hasOwn(releaseEnds, release) ? releaseEnds[release]! : null);
+  // `rhel 9.4` is supported as `rhel 9` is.
+  const named = [release, release.replace(/\.\d+$/, "")].find((name) => Object.hasOwn(releaseEnds, name));
+  const end = supportEnd ?? (named === undefined ? null : releaseEnds[named]!);
   // The last day counts.
   const over = end === null ? Number.NaN : Date.parse(end) + DAY_MS;
   if (end === null || Number.isNaN(over)) return [remark("unknown", "support-unknown", said)];
@@ -149,6 +151,7 @@ function support({ release, supportEnd }: Facts, { policy, now }: Rules): Remark
   return [over > Date.parse(now) ? remark("pass", "supported", values) : remark("fail", "unsupported", values)];
 }
 
-function restart({ rebootRequired }: Facts): Remark[] {
-  return rebootRequired ? [remark("warn", "reboot")] : [];
+function restart(updates: UpdateFacts | null): Remark[] {
+  if (updates?.rebootRequired === true) return [remark("warn", "reboot")];
+  return updates?.rebootRequired === null ? [remark("unknown", "reboot-unknown")] : [];
 }
