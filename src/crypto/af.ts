@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { type Digester, digester } from "./evp-digest.ts";
 import { opensslHash } from "./hash.ts";
 import { wipe } from "./wipe.ts";
 
@@ -11,12 +11,12 @@ import { wipe } from "./wipe.ts";
  */
 export function afMerge(material: Uint8Array, keyBytes: number, stripes: number, hash: string): Uint8Array {
   if (material.length < keyBytes * stripes) throw new RangeError("the key material is shorter than its stripes");
-  const key = new Uint8Array(keyBytes);
+  using state = new State(keyBytes, hash);
   for (let s = 0; s < stripes; s++) {
-    xorInto(key, material.subarray(s * keyBytes, (s + 1) * keyBytes));
-    if (s < stripes - 1) diffuse(key, hash);
+    state.xor(material, s * keyBytes);
+    if (s < stripes - 1) state.diffuse();
   }
-  return key;
+  return state.bytes();
 }
 
 /**
@@ -28,42 +28,74 @@ export function afSplit(key: Uint8Array, random: Uint8Array, stripes: number, ha
   if (random.length !== n * (stripes - 1)) throw new RangeError("as many random stripes as there are, less one");
   const out = new Uint8Array(n * stripes);
   out.set(random);
-  const state = new Uint8Array(n);
+  using state = new State(n, hash);
   for (let s = 0; s < stripes - 1; s++) {
-    xorInto(state, random.subarray(s * n, (s + 1) * n));
-    diffuse(state, hash);
+    state.xor(random, s * n);
+    state.diffuse();
   }
-  xorInto(state, key);
-  out.set(state, n * (stripes - 1));
-  wipe(state);
+  state.xor(key, 0);
+  const last = state.bytes();
+  out.set(last, n * (stripes - 1));
+  wipe(last);
   return out;
 }
 
-function xorInto(into: Uint8Array, from: Uint8Array): void {
-  for (let i = 0; i < into.length; i++) into[i]! ^= from[i]!;
+interface Piece {
+  /** u32 big-endian number ‖ body */
+  readonly numbered: Uint8Array;
+  readonly body: Uint8Array;
 }
 
-/** H of the specification: each digest-sized piece becomes hash(u32 big-endian number ‖ piece), the last cut to its length. */
-function diffuse(block: Uint8Array, hash: string): void {
-  const number = Buffer.alloc(4);
-  for (let at = 0, i = 0; at < block.length; i++) {
-    number.writeUInt32BE(i);
-    const piece = block.subarray(at);
-    const size = digestBytes(hash);
-    const digest = createHash(opensslHash(hash)).update(number).update(piece.subarray(0, size)).digest();
-    block.set(digest.subarray(0, Math.min(size, piece.length)), at);
-    wipe(digest);
-    at += size;
-  }
-}
+/** A block between two stripes, in the pieces that are hashed. A keyslot has thousands of stripes, so nothing is allocated for each. */
+class State implements Disposable {
+  readonly #digest: Digester;
+  readonly #pieces: readonly Piece[];
+  /** A digest for the last piece, which may be shorter. */
+  readonly #whole: Uint8Array;
+  readonly #length: number;
 
-const sizes = new Map<string, number>();
-
-function digestBytes(hash: string): number {
-  let size = sizes.get(hash);
-  if (size === undefined) {
-    size = createHash(opensslHash(hash)).digest().length;
-    sizes.set(hash, size);
+  constructor(length: number, hash: string) {
+    const { digest, size } = digester(opensslHash(hash));
+    this.#digest = digest;
+    this.#length = length;
+    this.#whole = new Uint8Array(size);
+    this.#pieces = Array.from({ length: Math.ceil(length / size) }, (_, i) => {
+      const numbered = new Uint8Array(4 + Math.min(size, length - i * size));
+      new DataView(numbered.buffer).setUint32(0, i);
+      return { numbered, body: numbered.subarray(4) };
+    });
   }
-  return size;
+
+  /** With what lies in `from` at `start`. */
+  xor(from: Uint8Array, start: number): void {
+    let at = start;
+    for (const { body } of this.#pieces) {
+      for (let i = 0; i < body.length; i++) body[i]! ^= from[at++]!;
+    }
+  }
+
+  /** H of the specification: each piece becomes its hash, the last cut to its length. */
+  diffuse(): void {
+    for (const { numbered, body } of this.#pieces) {
+      if (body.length === this.#whole.length) this.#digest(numbered, body);
+      else {
+        this.#digest(numbered, this.#whole);
+        body.set(this.#whole.subarray(0, body.length));
+      }
+    }
+  }
+
+  bytes(): Uint8Array {
+    const out = new Uint8Array(this.#length);
+    let at = 0;
+    for (const { body } of this.#pieces) {
+      out.set(body, at);
+      at += body.length;
+    }
+    return out;
+  }
+
+  [Symbol.dispose](): void {
+    wipe(this.#whole, ...this.#pieces.map((piece) => piece.numbered));
+  }
 }
