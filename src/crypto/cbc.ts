@@ -27,7 +27,8 @@ export function cbcCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMod
       const part = bytes.subarray(done, Math.min(done + CRYPT_CHUNK, bytes.length));
       const count = part.length / sectorSize;
       engine.other.set(part.subarray(0, part.length - BLOCK), BLOCK);
-      const vectors = ivs(sector + done / 512, step, count);
+      const vectors = new Uint8Array(count * BLOCK);
+      ivs(sector + done / 512, step, vectors);
       for (let i = 0; i < count; i++) engine.other.set(vectors.subarray(i * BLOCK, (i + 1) * BLOCK), i * sectorSize);
       engine.data.set(part);
       blocks.decrypt(engine.data.subarray(0, part.length));
@@ -39,7 +40,8 @@ export function cbcCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMod
 
   function encrypt(bytes: Uint8Array, sector: number): void {
     const count = bytes.length / sectorSize;
-    const vectors = ivs(sector, step, count);
+    const vectors = new Uint8Array(count * BLOCK);
+    ivs(sector, step, vectors);
     const cipher: Cipher = createCipheriv(chain.name, chain.secret, new Uint8Array(BLOCK)).setAutoPadding(false);
     for (let i = 0; i < count; i++) {
       const part = bytes.subarray(i * sectorSize, (i + 1) * sectorSize);

@@ -6,7 +6,6 @@ import { wipe } from "./wipe.ts";
 interface Evp {
   newContext(): object | null;
   freeContext(context: object): void;
-  /** Null arguments leave what was set before. */
   init(
     context: object,
     cipher: object | null,
@@ -26,17 +25,14 @@ export const MUCH = 8 * 1024 * 1024;
 /** The same where koffi is loaded already. */
 const SOME = 256 * 1024;
 
-/** Leaves the direction as it was (EVP_CipherInit_ex). */
-const SAME = -1;
-
 /** Contexts of ciphers that nobody can reach any more; freeing one wipes its key. */
 const unreachable = new FinalizationRegistry<{ readonly evp: Evp; readonly context: object }>(({ evp, context }) =>
   evp.freeContext(context),
 );
 
 /**
- * A cipher of the OpenSSL that is in this process anyway, called without node:crypto between: that allocates each result anew, which takes
- * longer than AES itself, and cannot give a context another IV. Works in place.
+ * A block cipher of the OpenSSL that is in this process anyway, called without node:crypto between: that allocates each result anew, which
+ * takes longer than AES itself. Works in place.
  */
 export class EvpCipher {
   readonly #evp: Evp;
@@ -62,12 +58,6 @@ export class EvpCipher {
     if (done === 1 && evp.setPadding(context, 0) === 1) return new EvpCipher(evp, context);
     evp.freeContext(context);
     return null;
-  }
-
-  /** Starts anew with this IV of 16 bytes. */
-  restart(iv: Uint8Array): void {
-    if (iv.length !== 16) throw new RangeError(`an IV has 16 bytes, not ${iv.length}`);
-    if (this.#evp.init(this.#context, null, null, null, iv, SAME) !== 1) throw new Error("OpenSSL refused an IV");
   }
 
   /** Whole blocks, in place. */

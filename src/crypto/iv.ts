@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { view } from "../bytes/struct.ts";
 import { type BlockCipherName, type Blocks, blockCipher } from "./block-cipher.ts";
 import { wipe } from "./wipe.ts";
 
@@ -10,16 +9,16 @@ import { wipe } from "./wipe.ts";
  */
 export type IvMode = "plain" | "plain64" | "plain64be" | "essiv:sha256";
 
-/** Makes the vectors of many sectors at once: `count` × 16 bytes, for the numbers `first`, `first + step`, … */
-export type IvGenerator = (first: number, step: number, count: number) => Uint8Array;
+/** Makes the vectors of many sectors at once, for the numbers `first`, `first + step`, …: as many as fit into `into`, 16 bytes each. */
+export type IvGenerator = (first: number, step: number, into: Uint8Array) => void;
 
 export function ivGenerator(mode: IvMode, algorithm: BlockCipherName, key: Uint8Array): IvGenerator {
-  if (mode !== "essiv:sha256") return (first, step, count) => numbers(first, step, count, mode);
+  const numbers = numbering(mode === "essiv:sha256" ? "plain64" : mode);
+  if (mode !== "essiv:sha256") return numbers;
   const essiv = essivCipher(algorithm, key);
-  return (first, step, count) => {
-    const vectors = numbers(first, step, count, "plain64");
-    essiv.encrypt(vectors);
-    return vectors;
+  return (first, step, into) => {
+    numbers(first, step, into);
+    essiv.encrypt(into);
   };
 }
 
@@ -30,20 +29,36 @@ function essivCipher(algorithm: BlockCipherName, key: Uint8Array): Blocks {
   return blocks;
 }
 
-function numbers(first: number, step: number, count: number, mode: "plain" | "plain64" | "plain64be"): Uint8Array {
-  const out = new Uint8Array(count * 16);
-  const dv = view(out);
-  for (let i = 0; i < count; i++) {
-    const n = first + i * step;
-    const low = n % 2 ** 32;
-    const high = Math.floor(n / 2 ** 32);
-    if (mode === "plain64be") {
-      dv.setUint32(i * 16 + 8, high);
-      dv.setUint32(i * 16 + 12, low);
-      continue;
+const FOUR_GIB = 2 ** 32;
+
+/** One view for each memory: a new one for each chunk takes as long as the numbers in it. */
+let viewed: DataView | undefined;
+
+function viewOf(buffer: ArrayBufferLike): DataView {
+  if (viewed?.buffer !== buffer) viewed = new DataView(buffer);
+  return viewed;
+}
+
+function numbering(mode: "plain" | "plain64" | "plain64be"): IvGenerator {
+  return (first, step, into) => {
+    into.fill(0);
+    const dv = viewOf(into.buffer);
+    const end = into.byteOffset + into.length;
+    let low = first % FOUR_GIB;
+    let high = (first - low) / FOUR_GIB;
+    for (let at = into.byteOffset; at < end; at += 16) {
+      if (mode === "plain64be") {
+        dv.setUint32(at + 8, high);
+        dv.setUint32(at + 12, low);
+      } else {
+        dv.setUint32(at, low, true);
+        if (mode === "plain64") dv.setUint32(at + 4, high, true);
+      }
+      low += step;
+      if (low >= FOUR_GIB) {
+        low -= FOUR_GIB;
+        high++;
+      }
     }
-    dv.setUint32(i * 16, low, true);
-    if (mode === "plain64") dv.setUint32(i * 16 + 4, high, true);
-  }
-  return out;
+  };
 }
