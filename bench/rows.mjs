@@ -371,7 +371,8 @@ function opensslRate() {
     encoding: "utf8",
   }).stdout;
   const rate = /AES-256-XTS\s+([\d.]+)k/i.exec(text)?.[1];
-  return Number(rate) / 1024;
+  // openssl counts in thousands of bytes.
+  return (Number(rate) * 1000) / MIB;
 }
 
 /** Starts a server on a socket and times a client of it; the server's start is not counted. */

@@ -3,7 +3,15 @@ import { workBuffers } from "../crypto/xor.ts";
 import { widenPipe } from "../host/pipe-size.ts";
 import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
 
-const CHUNK = 4 * 1024 * 1024;
+/**
+ * Bytes read and handed over at once: what a pipe takes in one go, and no more than stays in the processor's cache meanwhile, where it is
+ * read, decrypted and copied on.
+ */
+const CHUNK = 1024 * 1024;
+/** So many bytes that come next are sent for while a chunk is worked on, so that a disk and the processor work at the same time. */
+const AHEAD = 8 * 1024 * 1024;
+/** Milliseconds: a chunk that took longer was not in memory. To send for what is there would take a twentieth of the whole time. */
+const FROM_MEMORY = 1;
 /** Of so many bytes on it is worth to load what widens a pipe. */
 const MUCH = 64 * 1024 * 1024;
 
@@ -23,7 +31,7 @@ export async function readVolume(
   sink: (bytes: Uint8Array) => Promise<void>,
   onProgress?: (done: number, total: number) => void,
 ): Promise<void> {
-  await using opened = await openForInspection({ ...options, streaming: true });
+  await using opened = await openForInspection(options);
   const { device } = readableVolume(opened.stack, options.volume);
   const start = options.offset ?? 0;
   const end = options.length === undefined ? device.size : start + options.length;
@@ -36,20 +44,35 @@ export async function readVolume(
   if (options.into !== undefined && end - start >= MUCH) widenPipe(options.into);
   using work = workBuffers(2, CHUNK);
   let turn = 0;
-  const fetch = (at: number): Promise<Uint8Array> => {
-    const bytes = work.buffers[turn++ % 2]!.subarray(0, Math.min(CHUNK, end - at));
-    const read = bytes.length === 0 ? Promise.resolve() : device.read(bytes, at, { signal: options.signal });
-    const done = read.then(() => bytes);
-    done.catch(() => undefined);
-    return done;
+  let sent = start;
+  const sendForMore = (from: number): void => {
+    const to = Math.min(from + AHEAD, end);
+    const first = Math.max(from, sent);
+    // In steps, not a little each time.
+    if (to - first < AHEAD / 2) return;
+    sent = to;
+    void device.prefetch?.(first, to - first);
   };
-  // One chunk is handed over while the next is read.
+  const fetch = async (at: number): Promise<Uint8Array> => {
+    const bytes = work.buffers[turn++ % 2]!.subarray(0, Math.min(CHUNK, end - at));
+    if (bytes.length === 0) return bytes;
+    const began = performance.now();
+    await device.read(bytes, at, { signal: options.signal });
+    if (performance.now() - began > FROM_MEMORY) sendForMore(at + bytes.length);
+    return bytes;
+  };
   for (let at = start, next = fetch(at); at < end; ) {
     const bytes = await next;
     at += bytes.length;
-    if (at < end) next = fetch(at);
+    // A pipe has it all when this returns. What takes longer goes on while the next is read, into the other buffer.
+    const taken = sink(bytes);
+    taken.catch(() => undefined);
+    if (at < end) {
+      next = fetch(at);
+      next.catch(() => undefined);
+    }
     try {
-      await sink(bytes);
+      await taken;
     } catch (error) {
       await next.catch(() => undefined);
       throw error;
