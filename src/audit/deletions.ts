@@ -1,5 +1,6 @@
 import { type DeclaredDeletion, declaredPart } from "./declared.ts";
 import type { CheckContext, HostReader } from "./model.ts";
+import { stateRecords } from "./state-folders.ts";
 
 /** A volume that was given up, from a record that `retire` wrote or from the declaration. */
 export interface Deletion {
@@ -31,9 +32,8 @@ export interface Deletions {
   readonly wrong: { readonly where: string; readonly why: string } | null;
 }
 
-/** Where Unterbau keeps its records when root runs it. */
-const STATE = "/var/lib/unterbau";
-const MAX_RECORDS = 1000;
+/** Targets of one record. */
+const MAX_TARGETS = 1000;
 
 export async function collectDeletions({ host, declared }: CheckContext): Promise<Deletions> {
   const part = declaredPart(declared, "deletions");
@@ -64,15 +64,14 @@ function ofDeclared(d: DeclaredDeletion): Deletion {
 }
 
 async function readRecords(host: HostReader) {
-  const folder = `${STATE}/retirements`;
-  const names = ((await host.list(folder)) ?? []).filter((n) => n.endsWith(".json")).slice(0, MAX_RECORDS);
-  const files = await Promise.all(names.map((name) => host.file(`${folder}/${name}`)));
+  const paths = await stateRecords(host, "retirements", ".json");
+  const files = await Promise.all(paths.map((path) => host.file(path)));
   const found: { run: string; deletions: Deletion[] }[] = [];
   const unread: string[] = [];
-  names.forEach((name, i) => {
+  paths.forEach((path, i) => {
     const file = files[i];
     const record = file?.kind === "text" ? recordOf(file.text) : null;
-    if (record === null) unread.push(`${folder}/${name}`);
+    if (record === null) unread.push(path);
     else found.push(record);
   });
   return { found, unread };
@@ -98,7 +97,7 @@ function recordOf(text: string): { run: string; deletions: Deletion[] } | null {
   if (value?.schema !== "unterbau/retire/1" || typeof value.run !== "string" || !Array.isArray(value.targets))
     return null;
   const done = value.state === "done" && typeof value.ended === "string" ? value.ended : null;
-  const deletions = value.targets.slice(0, MAX_RECORDS).map((t: Record<string, unknown>): Deletion => {
+  const deletions = value.targets.slice(0, MAX_TARGETS).map((t: Record<string, unknown>): Deletion => {
     const medium = MEDIA.find((m) => m === (t.medium as { type?: unknown } | null)?.type) ?? "unknown";
     const samples = (t.verified as { samples?: unknown } | null)?.samples;
     return {
@@ -120,9 +119,8 @@ function recordOf(text: string): { run: string; deletions: Deletion[] } | null {
 
 /** The journals of migrations: what they are of on the first line, then steps. */
 async function endedMigrations(host: HostReader): Promise<{ run: string; guest: string }[]> {
-  const folder = `${STATE}/migrations`;
-  const names = ((await host.list(folder)) ?? []).filter((n) => n.endsWith(".migration")).slice(0, MAX_RECORDS);
-  const files = await Promise.all(names.map((name) => host.file(`${folder}/${name}`)));
+  const paths = await stateRecords(host, "migrations", ".migration");
+  const files = await Promise.all(paths.map((path) => host.file(path)));
   return files.flatMap((file) => {
     if (file.kind !== "text") return [];
     try {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { osName } from "../audit/checks/inv-01.ts";
 import { declaredPart } from "../audit/declared.ts";
 import type { AuditDocument, AuditGuest, ChainState, Declared, HostReader, Rules } from "../audit/model.ts";
+import { STATE_FOLDERS } from "../audit/state-folders.ts";
 import { auditGuests } from "../audit/storage/guests.ts";
 import { LUKS_INSIDE } from "../audit/storage/luks-inside.ts";
 import { worst } from "../audit/verdict.ts";
@@ -16,6 +17,7 @@ import { RecordedSource } from "../host/audit-recorded.ts";
 import type { RawCommand } from "../host/audit-source.ts";
 import { auditFolder, keepRun, storedAudits } from "../host/audit-store.ts";
 import { isEncrypted, restsOn } from "../host/rests-on.ts";
+import { stateDirs } from "../host/run-store.ts";
 import { HostWithGuests } from "./audit-inside.ts";
 import { readAuditPolicy, readDeclared } from "./audit-rules.ts";
 import { runChecks } from "./audit-run.ts";
@@ -103,12 +105,17 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   return kept;
 }
 
-/** `luks-inside FORMAT PATH`: what our own reader finds, as a line that is kept like any program's. */
+/** What this program finds itself, as lines that are kept like any program's: `luks-inside FORMAT PATH`, `state-folders`. */
 async function ownFacts([, verb, format = "", path = ""]: readonly string[]): Promise<RawCommand | null> {
+  if (verb === STATE_FOLDERS) return said(stateDirs().map((folder) => `${resolve(folder)}\n`));
   if (verb !== LUKS_INSIDE) return null;
   const { state, named, ciphers } = await encryptionInside({ format, backing: [] }, path);
   const shown = state === "full" && named.length > 0 ? "unknown" : state;
-  return { exit: 0, stdout: `${[shown, ciphers.join(",")].join(" ").trim()}\n`, stderr: "", version: null };
+  return said([`${[shown, ciphers.join(",")].join(" ").trim()}\n`]);
+}
+
+function said(lines: readonly string[]): RawCommand {
+  return { exit: 0, stdout: lines.join(""), stderr: "", version: null };
 }
 
 /** What is kept of this host so far. */

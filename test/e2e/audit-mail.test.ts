@@ -47,7 +47,13 @@ const outcome = (doc: AuditDocument, id: string, guest = "post") =>
 it("reads the mail configuration of a guest that is off, and nothing else of it", async () => {
   const record = join(folder, "record");
   const doc = await audit("vm:post", "--mail", "vm:post", "--record", record);
-  expect(outcome(doc, "MAIL-02").remarks.map((r) => r.code)).toEqual(["default-opportunistic", "offered", "recent"]);
+  expect(outcome(doc, "MAIL-02").remarks.map((r) => r.code)).toEqual([
+    "default-opportunistic",
+    "offered",
+    "recent",
+    "reading-required",
+    "submission-required",
+  ]);
   expect(outcome(doc, "MAIL-03").facts).toMatchObject({
     programs: ["Postfix", "Dovecot", "SpamAssassin"],
     spam: [{ name: "spamassassin-dnsbl" }],

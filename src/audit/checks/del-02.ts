@@ -1,6 +1,7 @@
 import { DEL_02 } from "../catalogue/del.ts";
 import { collectDeletions, type Deletion } from "../deletions.ts";
 import type { Check, HostReader, Remark } from "../model.ts";
+import { stateRecords } from "../state-folders.ts";
 import { storageOf } from "../storage/layers.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
@@ -20,8 +21,6 @@ interface Facts {
 
 /** Samples that a record must have read back: with 64 a hundredth left in clear is missed once in two. */
 const SAMPLES = 64;
-const HEADERS = "/var/lib/unterbau/headers/index";
-const MAX_HEADERS = 1000;
 
 export const del02: Check<Facts> = {
   ...DEL_02,
@@ -128,8 +127,8 @@ async function inUse(host: HostReader, path: string): Promise<boolean> {
 }
 
 async function headersOf(host: HostReader, given: readonly string[]) {
-  const names = ((await host.list(HEADERS)) ?? []).filter((n) => n.endsWith(".json")).slice(0, MAX_HEADERS);
-  const files = await Promise.all(names.map((name) => host.file(`${HEADERS}/${name}`)));
+  const paths = await stateRecords(host, "headers/index", ".json");
+  const files = await Promise.all(paths.map((path) => host.file(path)));
   const records = files.flatMap((file) => {
     if (file.kind !== "text") return [];
     try {

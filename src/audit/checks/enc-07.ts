@@ -1,6 +1,7 @@
 import { ENC_07 } from "../catalogue/enc.ts";
 import { declaredVolume } from "../declared-luks.ts";
 import type { Check, CheckContext, Declared, FileStat, Remark } from "../model.ts";
+import { stateRecords } from "../state-folders.ts";
 import { type CryptVolume, luksVolumes, noVolumes, readHeader } from "../storage/crypt-volumes.ts";
 import { allLayers, encryptionOf, type Storage, storageOf } from "../storage/layers.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
@@ -30,10 +31,6 @@ interface Facts {
   readonly volumes: readonly VolumeFacts[];
   readonly known: boolean;
 }
-
-/** Where `unterbau header backup` notes what it made, as root. */
-const RECORDS = "/var/lib/unterbau/headers/index";
-const MAX_RECORDS = 1000;
 
 export const enc07: Check<Facts> = {
   ...ENC_07,
@@ -145,8 +142,8 @@ function disksOf(layer: Parameters<typeof allLayers>[0]): string[] {
 
 /** What `unterbau header backup` has on record. */
 async function recordsOf(host: CheckContext["host"]): Promise<{ uuid: string; file: string }[]> {
-  const names = ((await host.list(RECORDS)) ?? []).filter((n) => n.endsWith(".json")).slice(0, MAX_RECORDS);
-  const files = await Promise.all(names.map((n) => host.file(`${RECORDS}/${n}`)));
+  const paths = await stateRecords(host, "headers/index", ".json");
+  const files = await Promise.all(paths.map((path) => host.file(path)));
   return files.flatMap((file) => {
     if (file.kind !== "text") return [];
     try {

@@ -1,8 +1,9 @@
 import { MAIL_02 } from "../catalogue/mail.ts";
+import type { ClientAccess } from "../mail/access.ts";
 import { collectMail, type MailFacts, type Transport } from "../mail/facts.ts";
 import { MAIL_SENTENCES, notRead } from "../mail/judge.ts";
 import { isOlder, LEVELS, type Level } from "../mail/postfix.ts";
-import type { Check, Remark } from "../model.ts";
+import type { Check, Remark, State } from "../model.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
 /** These do not fall back to sending in clear; `dane` does where the other side has no record of it. */
@@ -16,14 +17,14 @@ export const mail02: Check<MailFacts> = {
     en: "Mail travels from server to server. Where encryption is only offered an attacker can switch it off unnoticed; for partners with personal data it should be mandatory.",
   },
   remedy: {
-    de: "Setzen Sie in main.cf `smtp_tls_security_level = may`, `smtpd_tls_security_level = may`, `smtp_tls_protocols = >=TLSv1.2` (ebenso die anderen drei), und tragen Sie die Domains Ihrer Auftraggeber mit `encrypt` oder `secure` in `smtp_tls_policy_maps` ein.",
-    en: "Set `smtp_tls_security_level = may`, `smtpd_tls_security_level = may`, `smtp_tls_protocols = >=TLSv1.2` (and the other three) in main.cf, and enter your clients' domains with `encrypt` or `secure` in `smtp_tls_policy_maps`.",
+    de: "Setzen Sie in main.cf `smtp_tls_security_level = may`, `smtpd_tls_security_level = may`, `smtp_tls_protocols = >=TLSv1.2` (ebenso die anderen drei), in Dovecot `ssl = required`, und tragen Sie die Domains Ihrer Auftraggeber mit `encrypt` oder `secure` in `smtp_tls_policy_maps` ein.",
+    en: "Set `smtp_tls_security_level = may`, `smtpd_tls_security_level = may`, `smtp_tls_protocols = >=TLSv1.2` (and the other three) in main.cf, `ssl = required` in Dovecot, and enter your clients' domains with `encrypt` or `secure` in `smtp_tls_policy_maps`.",
   },
   sentences: {
     ...MAIL_SENTENCES,
     "no-postfix": {
-      de: "In diesem Gast ist kein Postfix eingerichtet.",
-      en: "No Postfix is set up in this guest.",
+      de: "In diesem Gast ist weder Postfix noch Dovecot eingerichtet.",
+      en: "Neither Postfix nor Dovecot is set up in this guest.",
     },
     enforced: {
       de: "Mails an {domain} werden nur verschlüsselt übertragen ({level}).",
@@ -70,6 +71,42 @@ export const mail02: Check<MailFacts> = {
       de: "Ältere Protokolle als {protocol} sind abgeschaltet.",
       en: "Protocols older than {protocol} are switched off.",
     },
+    "reading-required": {
+      de: "Mails werden von Benutzern nur verschlüsselt abgerufen (Dovecot: ssl = required).",
+      en: "Users fetch mail encrypted only (Dovecot: ssl = required).",
+    },
+    "reading-offered": {
+      de: "Beim Abruf von Mails wird TLS angeboten und für Passwörter verlangt, aber nicht für alles (Dovecot: ssl ist nicht required).",
+      en: "TLS is offered when mail is fetched, and asked for with passwords, but not for everything (Dovecot: ssl is not required).",
+    },
+    "reading-off": {
+      de: "Passwörter und Mails können beim Abruf im Klartext übertragen werden (Dovecot).",
+      en: "Passwords and mail may go in clear when mail is fetched (Dovecot).",
+    },
+    "submission-required": {
+      de: "Benutzer liefern Mails nur verschlüsselt ein (Postfix: submission).",
+      en: "Users hand mail in encrypted only (Postfix: submission).",
+    },
+    "submission-offered": {
+      de: "Bei der Einlieferung von Mails wird TLS angeboten und für Passwörter verlangt, aber nicht für alles (Postfix: submission).",
+      en: "TLS is offered when mail is handed in, and asked for with passwords, but not for everything (Postfix: submission).",
+    },
+    "submission-off": {
+      de: "Passwörter und Mails können bei der Einlieferung im Klartext übertragen werden (Postfix: submission).",
+      en: "Passwords and mail may go in clear when mail is handed in (Postfix: submission).",
+    },
+    "access-unsaid": {
+      de: "Nicht feststellbar: Das älteste erlaubte Protokoll beim Abruf hängt von der Version von Dovecot ab, denn ssl_min_protocol ist nicht gesetzt.",
+      en: "Cannot be determined: the oldest protocol that is allowed when mail is fetched depends on Dovecot's release, as ssl_min_protocol is not set.",
+    },
+    "old-access": {
+      de: "Benutzer dürfen noch {protocol} verwenden.",
+      en: "Users may still use {protocol}.",
+    },
+    unread: {
+      de: "Nicht feststellbar: Der Teil {path} der Konfiguration ist nicht lesbar.",
+      en: "Cannot be determined: the part {path} of the configuration cannot be read.",
+    },
     table: {
       de: "Nicht feststellbar: Die Tabelle {path} ist nicht als Text lesbar.",
       en: "Cannot be determined: the table {path} cannot be read as text.",
@@ -79,10 +116,25 @@ export const mail02: Check<MailFacts> = {
   verdict: (facts, { policy }) => {
     const ended = notRead(facts);
     if (ended !== null) return verdictOf(ended);
-    if (facts.transport === null) return verdictOf([remark("n-a", "no-postfix")]);
-    return verdictOf(judge(facts.transport, policy.tlsFloor));
+    const remarks = [
+      ...(facts.transport === null ? [] : judge(facts.transport, policy.tlsFloor)),
+      ...facts.access.flatMap((access) => judgeAccess(access, policy.tlsFloor)),
+      ...facts.unread.map((path) => remark("unknown", "unread", { path: value.path(path) })),
+    ];
+    return verdictOf(remarks.length === 0 ? [remark("n-a", "no-postfix")] : remarks);
   },
 };
+
+const ACCESS_STATES: Readonly<Record<ClientAccess["tls"], State>> = { required: "pass", offered: "warn", off: "fail" };
+
+function judgeAccess({ what, tls, oldest }: ClientAccess, floor: string): Remark[] {
+  const protocol = value.text(oldest ?? "?");
+  const remarks = [remark(ACCESS_STATES[tls], `${what}-${tls}`)];
+  if (tls !== "off" && oldest === null) remarks.push(remark("unknown", "access-unsaid"));
+  if (tls !== "off" && oldest !== null && isOlder(oldest, floor))
+    remarks.push(remark("fail", "old-access", { protocol }));
+  return remarks;
+}
 
 function judge(t: Transport, floor: string): Remark[] {
   const remarks: Remark[] = [];

@@ -6,6 +6,8 @@ const MAX_LINES = 50_000;
 /** Settings of the outermost level, by name; files that could not be read. */
 export interface DovecotSettings {
   readonly values: ReadonlyMap<string, string>;
+  /** What blocks say otherwise for some protocols, networks or names (`protocol imap { … }`, `remote 10.0.0.0/8 { … }`). */
+  readonly narrowed: readonly { readonly block: string; readonly key: string; readonly value: string }[];
   readonly unread: readonly string[];
 }
 
@@ -15,6 +17,7 @@ export async function readDovecot(
   path = "/etc/dovecot/dovecot.conf",
 ): Promise<DovecotSettings | null> {
   const values = new Map<string, string>();
+  const narrowed: { block: string; key: string; value: string }[] = [];
   const unread: string[] = [];
   const seen = new Set<string>();
   const read = async (name: string, optional: boolean): Promise<boolean> => {
@@ -25,7 +28,7 @@ export async function readDovecot(
       if (!optional || file.kind === "unreadable") unread.push(name);
       return false;
     }
-    let depth = 0;
+    const blocks: string[] = [];
     for (const line of file.text.split("\n", MAX_LINES)) {
       const plain = line
         .replace(/^\s+|\s+$/g, "")
@@ -39,13 +42,16 @@ export async function readDovecot(
         continue;
       }
       const [, key, value] = /^([\w/]+)\s*=\s*(.*)$/.exec(plain) ?? [];
-      if (plain.endsWith("{")) depth++;
-      else if (plain === "}") depth = Math.max(0, depth - 1);
-      else if (depth === 0 && key !== undefined) values.set(key, (value ?? "").replace(/^"(.*)"$/, "$1"));
+      const said = (value ?? "").replace(/^"(.*)"$/, "$1");
+      if (plain.endsWith("{")) blocks.push(plain.slice(0, -1).trim());
+      else if (plain === "}") blocks.pop();
+      else if (blocks.length === 0 && key !== undefined) values.set(key, said);
+      else if (key !== undefined && blocks.every((b) => /^(protocol|remote|local|local_name)\b/.test(b)))
+        narrowed.push({ block: blocks.join(" "), key, value: said });
     }
     return true;
   };
-  return (await read(path, false)) ? { values, unread } : null;
+  return (await read(path, false)) ? { values, narrowed, unread } : null;
 }
 
 /** A pattern with `*` in its last part. */

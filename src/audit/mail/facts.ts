@@ -1,5 +1,6 @@
 import { declaredPart } from "../declared.ts";
 import type { AuditGuest, CheckContext, GuestFiles } from "../model.ts";
+import { type ClientAccess, dovecotAccess, submissionAccess } from "./access.ts";
 import { fixed, mailPaths, readDovecot } from "./dovecot.ts";
 import {
   isOlder,
@@ -7,6 +8,7 @@ import {
   type Level,
   levelOf,
   type MainCf,
+  type MasterService,
   oldest,
   POSTFIX_DEFAULTS,
   type PolicyEntry,
@@ -28,6 +30,9 @@ export interface MailFacts {
   readonly programs: readonly string[];
   readonly stores: readonly Store[];
   readonly transport: Transport | null;
+  readonly access: readonly ClientAccess[];
+  /** Parts of the configuration that could not be read. */
+  readonly unread: readonly string[];
   readonly spam: readonly SpamService[];
 }
 
@@ -58,7 +63,7 @@ export interface Transport {
   readonly unreadTables: readonly string[];
 }
 
-const NONE = { programs: [], stores: [], transport: null, spam: [] } as const;
+const NONE = { programs: [], stores: [], transport: null, access: [], unread: [], spam: [] } as const;
 
 export async function collectMail({ guest, declared, inside }: CheckContext): Promise<MailFacts> {
   const part = declaredPart(declared, "mail");
@@ -75,16 +80,18 @@ export async function collectMail({ guest, declared, inside }: CheckContext): Pr
     readDovecot(inside),
   ]);
   const main = mainFile.kind === "text" ? parseMainCf(mainFile.text) : null;
-  const spam = await spamServices(inside, main);
+  const services = parseMasterCf(masterFile.kind === "text" ? masterFile.text : "");
+  const [spam, floor] = await Promise.all([spamServices(inside, main), libraryFloor(inside)]);
+  const reading = dovecot === null ? null : dovecotAccess(dovecot, floor);
+  const handing = main === null ? null : submissionAccess(main, services, (list) => newer(oldest(list), floor));
   const paths = [...(main === null ? [] : postfixPaths(main)), ...(dovecot === null ? [] : mailPaths(dovecot.values))];
   return {
     problem: null,
     programs: [...(main === null ? [] : ["Postfix"]), ...(dovecot === null ? [] : ["Dovecot"]), ...spam.programs],
     stores: await storesOf(inside, guest, [...new Set(paths)]),
-    transport:
-      main === null
-        ? null
-        : await transportOf(inside, main, masterFile.kind === "text" ? masterFile.text : "", own?.tlsDomains ?? []),
+    transport: main === null ? null : await transportOf(inside, main, services, floor, own?.tlsDomains ?? []),
+    access: [reading, handing].filter((a) => a !== null),
+    unread: dovecot?.unread ?? [],
     spam: spam.services,
   };
 }
@@ -132,10 +139,10 @@ function unescaped(word: string): string {
 async function transportOf(
   inside: GuestFiles,
   main: MainCf,
-  master: string,
+  services: readonly MasterService[],
+  floor: string,
   domains: readonly string[],
 ): Promise<Transport> {
-  const services = parseMasterCf(master);
   const value = (name: string) => parameterOf(main, name, POSTFIX_DEFAULTS);
   const of = (overrides: ReadonlyMap<string, string>) => (name: string) =>
     parameterOf(new Map([...main, ...overrides]), name, POSTFIX_DEFAULTS);
@@ -147,7 +154,6 @@ async function transportOf(
   const certificate = ["smtpd_tls_cert_file", "smtpd_tls_chain_files", "smtpd_tls_eccert_file"].some(
     (n) => value(n) !== "",
   );
-  const floor = await libraryFloor(inside);
   const { policies, unreadTables } = await policiesOf(inside, value("smtp_tls_policy_maps"));
   const sending = weakest(clients.length > 0 ? clients : [levelOf("smtp", value)]);
   const relay = value("relayhost") || null;

@@ -1,22 +1,23 @@
 import type { GuestFiles } from "../model.ts";
 import type { MainCf } from "./postfix.ts";
+import { readRspamd } from "./rspamd.ts";
 
 /** A service outside that is asked about mails. */
 export interface SpamService {
-  /** `razor2`, `pyzor`, `dcc`, `spamassassin-dnsbl`, `spamassassin-uribl`, `rspamd-fuzzy`, or a zone. */
+  /** `razor2`, `pyzor`, `dcc`, `spamassassin-dnsbl`, `spamassassin-uribl`, `rspamd-fuzzy`, `virustotal`, or a zone. */
   readonly name: string;
   /** The file that switches it on. */
   readonly file: string;
 }
 
-interface Found {
+export interface FoundServices {
   readonly services: readonly SpamService[];
   readonly programs: readonly string[];
 }
 
 const MAX_FILES = 200;
 
-export async function spamServices(inside: GuestFiles, main: MainCf | null): Promise<Found> {
+export async function spamServices(inside: GuestFiles, main: MainCf | null): Promise<FoundServices> {
   const [assassin, rspamd] = await Promise.all([spamAssassin(inside), readRspamd(inside)]);
   const postfix = main === null ? [] : blockLists(main);
   const services = new Map([...assassin.services, ...rspamd.services, ...postfix].map((s) => [s.name, s]));
@@ -42,7 +43,7 @@ const NEEDS: Readonly<Record<string, string>> = {
 };
 
 /** Mail::SpamAssassin::Conf(3pm): plugins of `*.pre`, switches of `*.cf`, all in the order of their names. */
-async function spamAssassin(inside: GuestFiles): Promise<Found> {
+async function spamAssassin(inside: GuestFiles): Promise<FoundServices> {
   for (const folder of ["/etc/spamassassin", "/etc/mail/spamassassin"]) {
     const names = await inside.list(folder);
     if (names === null) continue;
@@ -87,66 +88,24 @@ async function spamAssassin(inside: GuestFiles): Promise<Found> {
   return { services: [], programs: [] };
 }
 
+const AMAVIS = ["/etc/amavisd/amavisd.conf", "/etc/amavisd.conf"];
+
 /**
  * Amavis calls SpamAssassin by itself: `$sa_local_tests_only` then keeps it from asking anybody. Where spamd runs beside it that says
  * nothing.
  */
 async function localOnly(inside: GuestFiles): Promise<boolean> {
   const names = await inside.list("/etc/amavis/conf.d");
-  if (names === null) return false;
+  // amavisd-new(8): Debian splits the file that others have whole.
+  const paths = [...AMAVIS, ...(names ?? []).slice(0, MAX_FILES).map((name) => `/etc/amavis/conf.d/${name}`)];
+  const files = await Promise.all(paths.map((path) => inside.file(path)));
   const wanted = (await inside.list("/etc/systemd/system/multi-user.target.wants")) ?? [];
   if (wanted.some((n) => /^(spamd|spamassassin)\.service$/.test(n))) return false;
   let local = false;
-  for (const name of names.slice(0, MAX_FILES)) {
-    const file = await inside.file(`/etc/amavis/conf.d/${name}`);
+  for (const file of files) {
     if (file.kind !== "text") continue;
     // Perl: the last assignment counts.
     for (const [, value] of file.text.matchAll(/^[ \t]*\$sa_local_tests_only\s*=\s*(\d)/gm)) local = value === "1";
   }
   return local;
-}
-
-/** rspamd.com, "Configuration": modules.d, then local.d, then override.d; the last that says something counts. */
-async function readRspamd(inside: GuestFiles): Promise<Found> {
-  if ((await inside.list("/etc/rspamd")) === null) return { services: [], programs: [] };
-  const read = async (module: string) => {
-    let text = "";
-    let file = "";
-    let enabled = true;
-    for (const path of [`modules.d/${module}.conf`, `local.d/${module}.conf`, `override.d/${module}.conf`]) {
-      const found = await inside.file(`/etc/rspamd/${path}`);
-      if (found.kind !== "text") continue;
-      const plain = found.text.replace(/#.*$/gm, "");
-      const said = topLevel(plain, "enabled");
-      if (said !== null) enabled = !["false", "no", "off"].includes(said);
-      // A file of override.d replaces what is before it.
-      text = path.startsWith("override") && /\{/.test(plain) ? plain : `${text}\n${plain}`;
-      file = `/etc/rspamd/${path}`;
-    }
-    return enabled ? { text, file } : null;
-  };
-  const [rbl, fuzzy, external] = await Promise.all([read("rbl"), read("fuzzy_check"), read("external_services")]);
-  const services: SpamService[] = [];
-  for (const [, zone] of (rbl?.text ?? "").matchAll(/\brbl\s*=\s*"([\w.-]+)"/g))
-    services.push({ name: zone!.toLowerCase(), file: rbl!.file });
-  for (const [, servers] of (fuzzy?.text ?? "").matchAll(/\bservers\s*=\s*"([^"]+)"/g))
-    if (!/^(localhost|127\.|\[::1\])/.test(servers!.replace(/^[a-z-]+:/, "")))
-      services.push({ name: "rspamd-fuzzy", file: fuzzy!.file });
-  for (const name of ["razor", "pyzor", "dcc"])
-    if (new RegExp(`^\\s*${name}\\s*\\{`, "m").test(external?.text ?? ""))
-      services.push({ name: name === "razor" ? "razor2" : name, file: external!.file });
-  return { services, programs: ["rspamd"] };
-}
-
-/** A setting of UCL outside of all braces. */
-function topLevel(text: string, key: string): string | null {
-  let depth = 0;
-  let found: string | null = null;
-  for (const line of text.split("\n")) {
-    const value = new RegExp(`^\\s*${key}\\s*[=:]\\s*"?(\\w+)`).exec(line)?.[1];
-    // `rbl { … }` around everything is the module itself.
-    if (value !== undefined && depth <= 1) found = depth === 0 || found === null ? value.toLowerCase() : found;
-    depth += (line.match(/\{/g)?.length ?? 0) - (line.match(/\}/g)?.length ?? 0);
-  }
-  return found;
 }
