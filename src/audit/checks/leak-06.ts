@@ -1,5 +1,6 @@
 import { LEAK_06 } from "../catalogue/leak.ts";
 import type { AuditGuest, Check, HostReader, Remark } from "../model.ts";
+import type { Block } from "../storage/block.ts";
 import { allLayers, encryptionOf, type Storage, storageOf } from "../storage/layers.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
@@ -121,7 +122,10 @@ async function usedPlaces(guests: readonly AuditGuest[], host: HostReader): Prom
   return new Set([...paths, ...real]);
 }
 
-/** Partitions and logical volumes without a mount, a layer above them or a guest. */
+/**
+ * What no mount, no layer above and no guest uses: partitions and logical volumes, and disks and arrays that hold something without
+ * having been divided. A blank disk is none.
+ */
 async function unusedDevices(
   guests: readonly AuditGuest[],
   used: ReadonlySet<string>,
@@ -132,14 +136,26 @@ async function unusedDevices(
   const under = new Set([...devices.values()].flatMap((d) => d.below));
   const ofGuests = guests.flatMap((g) => g.disks).flatMap((d) => (d.layers ? allLayers(d.layers) : []));
   const names = new Set(ofGuests.map((l) => l.name));
-  const mounted = new Set(storage.mounts.map((m) => m.number));
+  const numbers = new Set(storage.mounts.map((m) => m.number));
+  const sources = new Set(
+    await Promise.all(
+      storage.mounts.map(async ({ source: s }) => (s.startsWith("/dev/") ? ((await host.real(s)) ?? s) : s)),
+    ),
+  );
+  const isMounted = ({ number, path, kname }: Block) =>
+    numbers.has(number) || sources.has(path) || sources.has(`/dev/${kname}`);
+  // The devices of a Btrfs have its UUID; its mount names one, under a number of its own.
+  const mounted = new Set([...devices.values()].flatMap((d) => (isMounted(d) && d.uuid !== null ? d.uuid : [])));
   const swaps = await host.file("/proc/swaps");
   const swapNames = swaps.kind === "text" ? swaps.text.split("\n").map((l) => l.split(/\s+/)[0] ?? "") : [];
   const swapReal = new Set(await Promise.all(swapNames.map(async (s) => (await host.real(s)) ?? s)));
   const found: NonNullable<Facts["devices"]>[number][] = [];
   for (const device of devices.values()) {
-    const { kname, name, path, type, number, fileSystem } = device;
-    if (!["part", "lvm"].includes(type) || under.has(kname) || names.has(name) || mounted.has(number)) continue;
+    const { kname, name, path, type, fileSystem, uuid } = device;
+    if (under.has(kname) || names.has(name) || isMounted(device)) continue;
+    if (fileSystem === "btrfs" && uuid !== null && mounted.has(uuid)) continue;
+    const divided = ["part", "lvm"].includes(type);
+    if (!divided && (fileSystem === null || ["rom", "loop"].includes(type))) continue;
     if (used.has(path) || swapReal.has(path) || swapReal.has(`/dev/${kname}`)) continue;
     // Locked, or an extended partition's place holder of two sectors.
     if (fileSystem === "crypto_LUKS" || (device.size !== null && device.size <= 4096)) continue;

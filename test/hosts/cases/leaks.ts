@@ -115,10 +115,38 @@ export const LEAKS: readonly Case[] = [
     seen: {},
   },
   {
+    name: "a whole disk with a file system that nobody mounts",
+    edits: [
+      {
+        command: LSBLK,
+        from: '"blockdevices": [',
+        to: '"blockdevices": [{"name":"sdx","kname":"sdx","path":"/dev/sdx","maj:min":"65:112","type":"disk","size":67108864,"rota":true,"fstype":"ext4"}, ',
+      },
+    ],
+    seen: { "LEAK-06 host": "fail device-candidate" },
+  },
+  {
+    name: "a blank disk, and one whose Btrfs is mounted under a number of its own",
+    edits: [
+      {
+        command: LSBLK,
+        from: '"blockdevices": [',
+        to: '"blockdevices": [{"name":"sdx","kname":"sdx","path":"/dev/sdx","maj:min":"65:112","type":"disk","size":67108864,"rota":true,"fstype":null}, {"name":"sdy","kname":"sdy","path":"/dev/sdy","maj:min":"65:128","type":"disk","size":67108864,"rota":true,"fstype":"btrfs","uuid":"0e0e2d2a-7f3c-4c58-9c7e-3f0b7f6f0c11"}, {"name":"sdz","kname":"sdz","path":"/dev/sdz","maj:min":"65:144","type":"disk","size":67108864,"rota":true,"fstype":"btrfs","uuid":"0e0e2d2a-7f3c-4c58-9c7e-3f0b7f6f0c11"}, ',
+      },
+      {
+        file: "/proc/self/mountinfo",
+        from: /$/,
+        to: "900 1 0:41 / /srv/data rw,relatime shared:9 - btrfs /dev/sdy rw\n",
+      },
+    ],
+    seen: {},
+  },
+  {
     name: "a plain partition that nobody uses",
     edits: [
       { command: LSBLK, from: '"kname": "nvme0n1p1"', to: '"kname": "nvme0n1p9"' },
       { command: LSBLK, from: '"maj:min": "259:1"', to: '"maj:min": "259:9"' },
+      { command: LSBLK, from: '"path": "/dev/nvme0n1p1"', to: '"path": "/dev/nvme0n1p9"' },
     ],
     seen: { "LEAK-06 host": "fail device-candidate" },
   },
