@@ -1,3 +1,4 @@
+import { type WasmMemory, wasmInstance } from "../bytes/wasm.ts";
 import { XTS_WASM } from "./xts-wasm.ts";
 
 /** Bytes that are worked on at once. They stay in the processor's cache. */
@@ -13,14 +14,8 @@ const TWEAKS = 2 * CRYPT_CHUNK;
 const BUFFERS = 3 * CRYPT_CHUNK;
 const BUFFERS_BYTES = 8 * 1024 * 1024;
 
-/** The part of the WebAssembly JavaScript API that is used; it is typed only in TypeScript's DOM library. */
-interface WasmApi {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: unknown };
-}
-
 interface Exports {
-  readonly memory: { readonly buffer: ArrayBuffer };
+  readonly memory: WasmMemory;
   xorTweaks(data: number, expanded: number, tweaks: number, sectors: number, sectorBytes: number): void;
   xor(to: number, from: number, bytes: number): void;
 }
@@ -54,8 +49,7 @@ export function xorEngine(): XorEngine {
 }
 
 function create(): XorEngine {
-  const { Module, Instance } = (globalThis as unknown as { WebAssembly: WasmApi }).WebAssembly;
-  const wasm = new Instance(new Module(Buffer.from(XTS_WASM, "base64"))).exports as Exports;
+  const wasm = wasmInstance(XTS_WASM) as Exports;
   let borrowed = false;
   return {
     data: new Uint8Array(wasm.memory.buffer, DATA, CRYPT_CHUNK),

@@ -1,4 +1,4 @@
-/** xts.wat, compiled by scripts/build-xts.mjs (do not edit); base64. */
+/** xts.wat, compiled by scripts/build-wasm.mjs (do not edit); base64. */
 export const XTS_WASM = [
   "AGFzbQEAAAABDwJgBX9/f39/AGADf39/AAMDAgABBQQBAIMBBxwDBm1lbW9yeQIACXhvclR3ZWFrcwAAA3hvcgABCu4GArEFAgR7B38CQANAIA",
   "NBBEkNASADQQRrIQMgACAEaiEPIA8hCSAJIARqIQogCiAEaiELIAEgBGohDCAMIARqIQ0gDSAEaiEOIAL9AAQAIQUgAv0ABBAhBiAC/QAEICEH",

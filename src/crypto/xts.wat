@@ -1,4 +1,4 @@
-;; The XOR loops of AES-XTS and AES-CBC, for scripts/build-xts.mjs. See xor.ts for the memory's layout.
+;; The XOR loops of AES-XTS and AES-CBC, for scripts/build-wasm.mjs. See xor.ts for the memory's layout.
 (module
   (memory (export "memory") 131)
 

@@ -1,10 +1,11 @@
 import { alignDown, alignUp } from "../bytes/integers.ts";
 import type { BlockDevice, IoOptions } from "../core/device.ts";
 import { type ExtGeometry, GroupFlag, readGeometry } from "./geometry.ts";
-import { metadataOfInodes } from "./inode-scan.ts";
+import { metadataOfInode } from "./inode-scan.ts";
+import { inodeSelect, SELECT_BUFFER } from "./inode-select.ts";
 
 /** Bytes of one read. */
-const PIECE = 1024 * 1024;
+const PIECE = SELECT_BUFFER;
 /** So far ahead of what is read the device is told what comes next. */
 const AHEAD = 32 * 1024 * 1024;
 /** The kernel caches whole pages of this size; 64 KiB pages of other machines are served by their own reads. */
@@ -36,7 +37,7 @@ export async function* checkReads(
 ): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
   const geometry = await readGeometry(device);
   const { blockSize } = geometry;
-  const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE), new Uint8Array(PIECE)] as const;
+  const { buffers, select } = inodeSelect();
   let turn = 0;
   const tables = inodeTables(geometry).sort((a, b) => a.start - b.start);
   const named: Range[] = [];
@@ -85,13 +86,11 @@ export async function* checkReads(
       if (table.end <= end) next = t + 1;
       // Pieces begin at pages and tables at blocks: both hold whole inodes, but for the rare inode larger than a page.
       const from = Math.max(table.start, piece.offset) - piece.offset;
-      metadataOfInodes(
-        piece.bytes.subarray(from, Math.min(table.end, end) - piece.offset),
-        geometry,
-        (block, count) => {
+      const inodes = piece.bytes.subarray(from, Math.min(table.end, end) - piece.offset);
+      for (const at of select(inodes, geometry.inodeSize))
+        metadataOfInode(inodes.subarray(at), geometry, (block, count) => {
           named.push({ start: block * blockSize, end: (block + count) * blockSize });
-        },
-      );
+        });
     }
     yield piece;
   }

@@ -1,6 +1,7 @@
+import { view } from "../bytes/struct.ts";
 import type { ExtShape } from "./superblock.ts";
 
-/** Places in struct ext2_inode (inodes.rst), and the few values that matter here. All lie in one 32-bit word: there are many inodes. */
+/** Places in struct ext2_inode (inodes.rst). */
 const MODE = 0x0;
 const FLAGS = 0x20;
 const BLOCKS = 0x28;
@@ -20,59 +21,41 @@ const DIRECT_BLOCKS = 12;
 const INDIRECT_BLOCKS = 3;
 
 /**
- * Tells of each block that e2fsck reads because one of these inodes names it: the blocks of directories, the first level of extent trees and
- * of indirect blocks, attribute blocks. Blocks outside the file system are left out. Nothing else is judged: damage is e2fsck's to find.
+ * Tells of each block that e2fsck reads because this inode names it: the blocks of a directory, the first level of an extent tree and
+ * of indirect blocks, the attribute block. Blocks outside the file system are left out. Nothing else is judged: damage is e2fsck's to find.
  *
- * @param table whole inodes; what is left at the end is passed over
+ * @param bytes at least the first 128 of the inode
  */
-export function metadataOfInodes(
-  table: Uint8Array,
-  shape: Pick<ExtShape, "inodeSize" | "blocks">,
+export function metadataOfInode(
+  bytes: Uint8Array,
+  { blocks }: Pick<ExtShape, "blocks">,
   found: (block: number, count: number) => void,
 ): void {
-  const { inodeSize, blocks } = shape;
-  const words = littleEndianWords(table);
-  const low = (at: number): number => words[at >> 2]! & 0xffff;
-  const high = (at: number): number => words[at >> 2]! >>> 16;
+  const inode = view(bytes);
   const tell = (block: number, count: number): void => {
     if (block > 0 && block + count <= blocks) found(block, count);
   };
-  const extents = (at: number, directory: boolean): void => {
-    const root = at + BLOCKS;
-    if (low(root) !== EXTENT_MAGIC) return;
-    const count = Math.min(high(root), ENTRIES_IN_INODE);
-    const depth = high(root + 4);
-    if (depth === 0 && !directory) return;
-    for (let i = 1; i <= count; i++) {
-      const entry = root + i * EXTENT_ENTRY;
-      if (depth > 0) tell(words[(entry + 4) >> 2]! + low(entry + 8) * 2 ** 32, 1);
-      else tell(words[(entry + 8) >> 2]! + high(entry + 4) * 2 ** 32, Math.min(low(entry + 4), MAX_EXTENT));
-    }
-  };
-  const mapped = (at: number, directory: boolean): void => {
+  const type = inode.getUint16(MODE, true) & S_IFMT;
+  if (type !== S_IFDIR && type !== S_IFREG) return;
+  const directory = type === S_IFDIR;
+  const flags = inode.getUint32(FLAGS, true);
+  tell(inode.getUint32(FILE_ACL, true), 1);
+  if (flags & INLINE_DATA) return;
+  if (!(flags & EXTENTS)) {
     for (let i = directory ? 0 : DIRECT_BLOCKS; i < DIRECT_BLOCKS + INDIRECT_BLOCKS; i++)
-      tell(words[(at + BLOCKS + 4 * i) >> 2]!, 1);
-  };
-  for (let at = 0; at + inodeSize <= table.length; at += inodeSize) {
-    const type = words[(at + MODE) >> 2]! & S_IFMT;
-    if (type !== S_IFDIR && type !== S_IFREG) continue;
-    const directory = type === S_IFDIR;
-    const flags = words[(at + FLAGS) >> 2]!;
-    tell(words[(at + FILE_ACL) >> 2]!, 1);
-    if (flags & INLINE_DATA) continue;
-    if (flags & EXTENTS) extents(at, directory);
-    else mapped(at, directory);
+      tell(inode.getUint32(BLOCKS + 4 * i, true), 1);
+    return;
   }
-}
-
-const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
-
-/** The words as numbers of this machine. */
-function littleEndianWords(bytes: Uint8Array): Uint32Array {
-  const whole = bytes.subarray(0, bytes.length & ~3);
-  if (LITTLE_ENDIAN && whole.byteOffset % 4 === 0)
-    return new Uint32Array(whole.buffer, whole.byteOffset, whole.length / 4);
-  const copy = Buffer.from(Uint8Array.from(whole).buffer);
-  if (!LITTLE_ENDIAN) copy.swap32();
-  return new Uint32Array(copy.buffer, copy.byteOffset, copy.length / 4);
+  if (inode.getUint16(BLOCKS, true) !== EXTENT_MAGIC) return;
+  const count = Math.min(inode.getUint16(BLOCKS + 2, true), ENTRIES_IN_INODE);
+  const depth = inode.getUint16(BLOCKS + 6, true);
+  if (depth === 0 && !directory) return;
+  for (let i = 1; i <= count; i++) {
+    const entry = BLOCKS + i * EXTENT_ENTRY;
+    if (depth > 0) tell(inode.getUint32(entry + 4, true) + inode.getUint16(entry + 8, true) * 2 ** 32, 1);
+    else {
+      const length = Math.min(inode.getUint16(entry + 4, true), MAX_EXTENT);
+      tell(inode.getUint32(entry + 8, true) + inode.getUint16(entry + 6, true) * 2 ** 32, length);
+    }
+  }
 }
