@@ -1,7 +1,6 @@
 import { type Command, Option } from "commander";
-import type { Codes } from "./life-verbs.ts";
-import type { Run } from "./main.ts";
 import { collect, type PlainFlags } from "./options.ts";
+import { CHECK_CODES, type Verb } from "./run-verb.ts";
 
 export interface AuditFlags extends PlainFlags {
   readonly root?: readonly string[];
@@ -23,13 +22,8 @@ export interface AuditRunsFlags extends PlainFlags {
   readonly key?: string;
 }
 
-type Verb = <F extends PlainFlags>(
-  load: () => Promise<{ run: Run<F> }>,
-  codes?: Codes,
-) => (sources: readonly string[], flags: F) => Promise<void>;
-
-/** What measures a host. `codes`: of failures, which must not be taken for a verdict. */
-export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void {
+/** What measures a host. Its failures have exit codes that are not taken for a verdict. */
+export function addAudit(program: Command, verb: Verb): void {
   const command = program
     .command("audit")
     .description("measure how the data of this host's guests are protected; nothing is changed (as root)")
@@ -64,15 +58,15 @@ export function addAuditVerbs(program: Command, verb: Verb, codes: Codes): void 
       "\nExit codes: 0 pass · 1 warn, or something is unknown · 2 fail · 8 the audit itself failed · 16 usage · 32 cancelled\n\nExample:\n  unterbau audit\n  unterbau audit vm:mail --lang de\n  unterbau audit --record host-a && unterbau audit --root host-a --json",
     )
     .action((guests: string[], flags: AuditFlags) =>
-      verb<AuditFlags>(() => import("./verbs/audit.ts"), codes)(guests, flags),
+      verb<AuditFlags>(() => import("./verbs/audit.ts"), CHECK_CODES)(guests, flags),
     );
-  addRuns(command, verb, codes);
+  addRuns(command, verb);
 }
 
 /** The runs that were kept. */
-function addRuns(audit: Command, verb: Verb, codes: Codes): void {
+function addRuns(audit: Command, verb: Verb): void {
   const act = (name: string) => (run: string | readonly string[] | undefined, flags: AuditRunsFlags) =>
-    verb<AuditRunsFlags>(() => import("./verbs/audit-runs.ts"), codes)([name, ...[run ?? []].flat()], flags);
+    verb<AuditRunsFlags>(() => import("./verbs/audit-runs.ts"), CHECK_CODES)([name, ...[run ?? []].flat()], flags);
   const plain = (command: Command) =>
     command.option("--json", "one JSON document").option("--debug", "show stack traces");
   plain(audit.command("verify"))

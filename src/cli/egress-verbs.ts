@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import type { Run } from "./main.ts";
 import type { PlainFlags } from "./options.ts";
+import type { Verb } from "./run-verb.ts";
 
 export interface EgressFlags extends PlainFlags {
   readonly scope?: string;
@@ -9,12 +9,8 @@ export interface EgressFlags extends PlainFlags {
   readonly connect?: string;
 }
 
-type Verb = <F extends PlainFlags>(
-  load: () => Promise<{ run: Run<F> }>,
-) => (sources: readonly string[], flags: F) => Promise<void>;
-
 /** Rules for what a guest may reach. */
-export function addEgressVerbs(program: Command, verb: Verb): void {
+export function addEgress(program: Command, verb: Verb): void {
   const egress = program.command("egress").description("rules for what a guest may reach, from the declared peers");
   const act = (name: string) => (what: string, flags: EgressFlags) =>
     verb<EgressFlags>(() => import("./verbs/egress.ts"))([name, what], flags);

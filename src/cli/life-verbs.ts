@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
-import type { Run } from "./main.ts";
 import { collect, type PlainFlags, parseCount } from "./options.ts";
+import { CHECK_CODES, type Verb } from "./run-verb.ts";
 
 export interface UnlockFlags extends PlainFlags {
   readonly start?: boolean;
@@ -19,20 +19,7 @@ export interface LockFlags extends PlainFlags {
   readonly guestOnly?: boolean;
 }
 
-/** Exit codes: of a failure, of a wrong command line, of a Ctrl-C. */
-export interface Codes {
-  readonly failed: number;
-  readonly usage: number;
-  readonly cancelled: number;
-}
-
-type Verb = <F extends PlainFlags>(
-  load: () => Promise<{ run: Run<F> }>,
-  codes?: Codes,
-) => (sources: readonly string[], flags: F) => Promise<void>;
-
-/** The verbs for the daily life of an encrypted guest. */
-export function addLifeVerbs(program: Command, verb: Verb, checkCodes: Codes): void {
+export function addUnlock(program: Command, verb: Verb): void {
   withKeys(onGuest(program.command("unlock")))
     .description(
       "open and mount what a guest's disks lie on, as /etc/crypttab and /etc/fstab say (as root); give libvirt the passphrases of disks that QEMU decrypts",
@@ -47,11 +34,9 @@ export function addLifeVerbs(program: Command, verb: Verb, checkCodes: Codes): v
     .action((guest: string, flags: UnlockFlags) =>
       verb<UnlockFlags>(() => import("./verbs/unlock.ts"))([guest], flags),
     );
+}
 
-  addBoot(program, verb);
-  addTrim(program, verb);
-  addBackup(program, verb, checkCodes);
-
+export function addLock(program: Command, verb: Verb): void {
   onGuest(program.command("lock"))
     .description(
       "shut a guest down, then take its passphrases from libvirt, unmount and close what it lies on (as root)",
@@ -76,7 +61,7 @@ export interface TrimFlags extends PlainFlags {
   readonly prompt?: boolean;
 }
 
-function addTrim(program: Command, verb: Verb): void {
+export function addTrim(program: Command, verb: Verb): void {
   const trim = program
     .command("trim")
     .description("where TRIM gets to from a guest's file systems, and which layer drops it")
@@ -124,7 +109,7 @@ export interface BackupFlags extends PlainFlags {
 
 const PLACE = "DIR, restic:REPO or borg:REPO";
 
-function addBackup(program: Command, verb: Verb, checkCodes: Codes): void {
+export function addBackup(program: Command, verb: Verb): void {
   const load = () => import("./verbs/backup.ts");
   const inRepository = (command: Command) =>
     command
@@ -169,7 +154,7 @@ function addBackup(program: Command, verb: Verb, checkCodes: Codes): void {
       "after",
       "\nExit codes as fsck(8): 0 clean · 4 errors found · 8 not checked, or not what was backed up · 16 usage\n\nExample:\n  unterbau backup verify vm:mail --from restic:/srv/repo --key-file mail.key",
     )
-    .action((guest: string, flags: BackupFlags) => verb<BackupFlags>(load, checkCodes)(["verify", guest], flags));
+    .action((guest: string, flags: BackupFlags) => verb<BackupFlags>(load, CHECK_CODES)(["verify", guest], flags));
 }
 
 export interface BootFlags extends PlainFlags {
@@ -183,7 +168,7 @@ export interface BootFlags extends PlainFlags {
   readonly discard?: boolean;
 }
 
-function addBoot(program: Command, verb: Verb): void {
+export function addBoot(program: Command, verb: Verb): void {
   const boot = program
     .command("boot")
     .description("have a guest started at the host's boot, when its volumes are unlocked")

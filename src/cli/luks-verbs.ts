@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { type NewLuksFlags, withNewLuks } from "./luks-options.ts";
-import type { Run } from "./main.ts";
 import { collect, type PlainFlags, parseBytes, parseCount } from "./options.ts";
+import type { Verb } from "./run-verb.ts";
 
 export interface HeaderFlags extends PlainFlags {
   readonly to?: string;
@@ -39,10 +39,6 @@ export interface MigrateFlags extends PlainFlags, NewLuksFlags {
   readonly list?: boolean;
   readonly force?: boolean;
 }
-
-type Verb = <F extends PlainFlags>(
-  load: () => Promise<{ run: Run<F> }>,
-) => (sources: readonly string[], flags: F) => Promise<void>;
 
 /** `migrate`: a guest onto encrypted storage. */
 export function addMigrate(program: Command, verb: Verb): void {
@@ -99,7 +95,7 @@ export function addMigrate(program: Command, verb: Verb): void {
 }
 
 /** The verbs that make, keep and end LUKS containers. */
-export function addLuksVerbs(program: Command, verb: Verb): void {
+export function addHeader(program: Command, verb: Verb): void {
   const header = program
     .command("header")
     .description("backups of LUKS headers: without its header nobody opens a container again, with any key");

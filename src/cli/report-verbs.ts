@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import type { Run } from "./main.ts";
 import type { PlainFlags } from "./options.ts";
+import type { Verb } from "./run-verb.ts";
 
 export interface InitFlags extends PlainFlags {
   readonly office?: boolean;
@@ -30,12 +30,8 @@ const PAPERS = {
   all: "all of them",
 } as const;
 
-type Verb = <F extends PlainFlags>(
-  load: () => Promise<{ run: Run<F> }>,
-) => (sources: readonly string[], flags: F) => Promise<void>;
-
 /** `report`: papers from what was measured and declared. */
-export function addReportVerbs(program: Command, verb: Verb): void {
+export function addReport(program: Command, verb: Verb): void {
   const report = program
     .command("report")
     .description("GDPR papers from what audit measured and what you declare (German, English)");

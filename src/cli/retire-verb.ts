@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import type { Run } from "./main.ts";
 import { collect, type PlainFlags, parseCount } from "./options.ts";
+import type { Verb } from "./run-verb.ts";
 
 export interface RetireFlags extends PlainFlags {
   readonly dryRun?: boolean;
@@ -16,10 +16,6 @@ export interface RetireFlags extends PlainFlags {
   readonly list?: boolean;
   readonly show?: string;
 }
-
-type Verb = <F extends PlainFlags>(
-  load: () => Promise<{ run: Run<F> }>,
-) => (sources: readonly string[], flags: F) => Promise<void>;
 
 /** `retire`: the end of a migration. */
 export function addRetire(program: Command, verb: Verb): void {
