@@ -8,6 +8,8 @@ import { inodeSelect, SELECT_BUFFER } from "./inode-select.ts";
 const PIECE = SELECT_BUFFER;
 /** So far ahead of what is read the device is told what comes next. */
 const AHEAD = 32 * 1024 * 1024;
+/** Bytes more that it is told of at each read: the first shall not wait until all of that is told. */
+const TOLD_AT_ONCE = 4 * PIECE;
 /** The kernel caches whole pages of this size; 64 KiB pages of other machines are served by their own reads. */
 const PAGE = 4096;
 /** Metadata this close together is read in one go. */
@@ -27,8 +29,8 @@ interface Range {
 /**
  * The metadata that e2fsck reads, each run of it with its offset: superblock and group descriptors, bitmaps and used inodes of all
  * groups (pass 1), then what those inodes name: directories (pass 2), extent and indirect blocks, blocks of attributes. Blocks that come up later are
- * not foretold; this is only to have most of them in memory. Pieces share three buffers: each is good until the one after the next is asked
- * for, and the third is being read into meanwhile.
+ * not foretold; this is only to have most of them in memory. Pieces share four buffers: each is good until the third after it is asked
+ * for, which then is being read into it.
  * Throws StorageError where the file system cannot be followed.
  */
 export async function* checkReads(
@@ -50,13 +52,14 @@ export async function* checkReads(
     let ahead = 0;
     let reading: Promise<Uint8Array | null> | null = null;
     const read = async (i: number): Promise<Uint8Array | null> => {
-      for (; told < reads.length && ahead < AHEAD; told++) {
+      for (let more = TOLD_AT_ONCE; more > 0 && told < reads.length && ahead < AHEAD; told++) {
         const { start, end } = reads[told]!;
         await device.prefetch?.(start, end - start);
         ahead += end - start;
+        more -= end - start;
       }
       const { start, end } = reads[i]!;
-      const bytes = buffers[turn++ % 3]!.subarray(0, end - start);
+      const bytes = buffers[turn++ % buffers.length]!.subarray(0, end - start);
       ahead -= bytes.length;
       left -= bytes.length;
       if (left < 0) return null;

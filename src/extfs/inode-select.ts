@@ -3,7 +3,8 @@ import { INODE_SELECT_WASM } from "./inode-select-wasm.ts";
 
 /** Bytes of a buffer. */
 export const SELECT_BUFFER = 1024 * 1024;
-const BUFFERS = 3;
+/** As many as pieces are in use at a time: two that the kernel takes, one that is looked at, one that is read (see FilePiece). */
+const BUFFERS = 4;
 /** Behind the buffers: an address of 32 bits for each inode of a buffer, of which the smallest have 128 bytes. */
 const FOUND = BUFFERS * SELECT_BUFFER;
 
@@ -17,7 +18,7 @@ interface Exports {
  * with compiling a loop over them in JavaScript, again and again, for longer than this takes.
  */
 export interface InodeSelect {
-  /** Three of `SELECT_BUFFER` bytes, aligned as any inode wants; only what lies in them can be looked at. */
+  /** Four of `SELECT_BUFFER` bytes, aligned as any inode wants; only what lies in them can be looked at. */
   readonly buffers: readonly Uint8Array[];
   /**
    * Where in `table` the inodes begin that are directories, or files with an attribute block or with blocks of extents or pointers. Valid until the next call.

@@ -1,6 +1,6 @@
 ;; Which inodes of a table name blocks of metadata, for scripts/build-wasm.mjs. See inode-select.ts for the memory's layout.
 (module
-  (memory (export "memory") 49)
+  (memory (export "memory") 65)
 
   ;; Walks whole inodes of $size bytes (128 at least) in [$at, $end) and writes the addresses of those that name such blocks to $out
   ;; (32 bits each). Returns the address behind the last. Offsets are those of struct ext2_inode (inodes.rst), and of struct

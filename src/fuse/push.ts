@@ -5,12 +5,14 @@ import * as P from "./protocol.ts";
 export interface FilePiece {
   /** A multiple of the page size. */
   readonly offset: number;
-  /** Whole pages, except at the end of the file: the kernel keeps nothing else. Used until the piece after the next is asked for. */
+  /** Whole pages, except at the end of the file: the kernel keeps nothing else. Used until the third piece after it is asked for. */
   readonly bytes: Uint8Array;
 }
 
 /** The event loop has its turn after so long. */
 const TURN_MS = 2;
+/** Stores at the same time: while this thread hears of the end of one, the kernel is busy with the other. */
+const IN_FLIGHT = 2;
 
 /**
  * Puts pieces into the kernel's cache of the file (NOTIFY_STORE), so that the program finds there what it will read first.
@@ -23,20 +25,27 @@ export async function pushPieces(
   pieces: AsyncIterable<FilePiece>,
   mayStore: () => boolean,
 ): Promise<void> {
-  let sent: Promise<boolean> = Promise.resolve(true);
+  const sent: Promise<boolean>[] = [];
   let turn = performance.now();
-  for await (const { offset, bytes } of pieces) {
-    if (performance.now() - turn > TURN_MS) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      turn = performance.now();
+  try {
+    for await (const { offset, bytes } of pieces) {
+      if (performance.now() - turn > TURN_MS) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        turn = performance.now();
+      }
+      // The kernel copies some pieces while the next is read.
+      if (sent.length === IN_FLIGHT && !(await sent.shift())) return;
+      if (!mayStore()) return;
+      const store = channel.sendAside(storeHeader(offset, bytes.length), bytes);
+      // Told when it is waited for; until then it is no unhandled rejection.
+      store.catch(() => undefined);
+      sent.push(store);
     }
-    // The kernel copies one piece while the next is read.
-    if (!(await sent) || !mayStore()) return;
-    sent = channel.sendAside(storeHeader(offset, bytes.length), bytes);
-    // Told at the next await; until then it is no unhandled rejection.
-    sent.catch(() => undefined);
+    await Promise.all(sent);
+  } finally {
+    // Nobody uses the pieces' memory again before the kernel is done with it.
+    await Promise.allSettled(sent);
   }
-  await sent;
 }
 
 function storeHeader(offset: number, size: number): Uint8Array {

@@ -35,6 +35,11 @@ function fileFor(state: string, identity: SourceIdentity): string {
   return join(state, "checks", `${key}${ENDING}`);
 }
 
+/** Has what `recordCheck` needs loaded: Node's module for hashes takes some milliseconds at its first use. */
+export function getReadyToRecord(): void {
+  createHash("sha256");
+}
+
 /** Remembers a check in place of the one before. Throws when the state folder cannot be written to. */
 export function recordCheck(identity: SourceIdentity, record: Omit<CheckRecord, "schema" | "source">): void {
   const path = fileFor(stateDir(), identity);

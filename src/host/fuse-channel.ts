@@ -44,7 +44,7 @@ export function fuseChannel(fd: number): {
   const later = pollfd(fd);
   let turn = performance.now();
   let closed = false;
-  let aside: Promise<unknown> = Promise.resolve();
+  const aside = new Set<Promise<unknown>>();
 
   const whenReady = (): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -83,13 +83,15 @@ export function fuseChannel(fd: number): {
           else resolve(error === null);
         });
       });
-      aside = sent.catch(() => undefined);
+      aside.add(sent);
+      const settled = (): void => void aside.delete(sent);
+      sent.then(settled, settled);
       return sent;
     },
     async close() {
       closed = true;
       // The number of the descriptor may be given to another file at once.
-      await aside;
+      await Promise.allSettled(aside);
       closeSync(fd);
     },
   };

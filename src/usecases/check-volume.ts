@@ -31,6 +31,8 @@ export interface CheckVolumeOptions {
   /** 0 to 1. */
   readonly onProgress?: ((fraction: number) => void) | undefined;
   readonly env?: NodeJS.ProcessEnv | undefined;
+  /** See RunOnFileOptions. */
+  readonly meanwhile?: (() => void) | undefined;
   /** From `prepareChecker` with the same `env`. */
   readonly prepared?: PreparedFile | undefined;
 }
@@ -181,6 +183,7 @@ async function runChecker(
     readAhead:
       checker.name === "e2fsck" ? checkReads(device, { budget: readAhead(), signal: options.signal }) : undefined,
     prepared: options.prepared,
+    meanwhile: options.meanwhile,
     progress: reports
       ? (text) => {
           const p = fraction(text);

@@ -5,7 +5,7 @@ import { findVolume } from "../stack/selectors.ts";
 import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
 import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt, prepareChecker } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
-import { rememberCheck } from "./remember-check.ts";
+import { getReadyToRemember, rememberCheck } from "./remember-check.ts";
 import type { PreparedFile } from "./run-on-file.ts";
 import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
 
@@ -143,6 +143,7 @@ async function checkOne(volume: Volume, options: CheckOptions, prepared?: Prepar
     signal,
     env,
     prepared,
+    meanwhile: getReadyToRemember,
     onOutput: on?.output,
     onProgress: on?.progress,
   };

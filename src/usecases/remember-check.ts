@@ -1,4 +1,4 @@
-import { recordCheck } from "../host/check-store.ts";
+import { getReadyToRecord, recordCheck } from "../host/check-store.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { CheckDocument, Verdict } from "./documents.ts";
 
@@ -36,4 +36,9 @@ export function rememberCheck(
   } catch (error) {
     note?.(`the verdict is not remembered for list: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** Loads what `rememberCheck` needs. */
+export function getReadyToRemember(): void {
+  getReadyToRecord();
 }

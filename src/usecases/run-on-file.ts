@@ -52,6 +52,8 @@ export interface RunOnFileOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** What the program will read first: put into the kernel's cache of the file while the cage is built, before it begins. */
   readonly readAhead?: AsyncIterable<FilePiece> | undefined;
+  /** Work that can be done while the program runs, once it has begun: this thread has little else to do then. Must not throw. */
+  readonly meanwhile?: (() => void) | undefined;
   /** A file made ready by `prepareFile` with the same `writable`, `stdin`, `stdout`, `stderr` and `env`, which then is this run's. */
   readonly prepared?: PreparedFile | undefined;
 }
@@ -204,7 +206,10 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
   try {
     const sized = child.run(caged(child, options));
     const { readAhead } = options;
-    void (readAhead ? sized.then(() => server.push(readAhead)) : sized).then(() => start.end("go"));
+    void (readAhead ? sized.then(() => server.push(readAhead)) : sized).then(() => {
+      start.end("go");
+      if (options.meanwhile) setImmediate(options.meanwhile);
+    });
     const exit = await child.closed;
     const { firstError } = await server.done;
     const seconds = (performance.now() - began) / 1000;
