@@ -15,6 +15,8 @@ export interface Field {
   readonly optional?: true;
   /** What an answer may look like. */
   readonly example?: Text;
+  /** The key of a `yes-no` before it: it is asked for only after a yes. */
+  readonly after?: string;
 }
 
 /** One of the 42 questions; the number stays for ever. */

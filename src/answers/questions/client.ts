@@ -1,5 +1,5 @@
 import type { Question } from "../model.ts";
-import { choice, date, optional, t, text, yesNo } from "./fields.ts";
+import { after, choice, date, optional, t, text, yesNo } from "./fields.ts";
 
 /** Parties, data, and what both sides know: of one client. */
 export const CLIENT: readonly Question[] = [
@@ -95,7 +95,7 @@ export const CLIENT: readonly Question[] = [
     ),
     fields: [
       yesNo("special", "Besondere Kategorien", "Special categories"),
-      text("which", "Welche", "Which", optional),
+      text("which", "Welche", "Which", after("special")),
     ],
   },
   {

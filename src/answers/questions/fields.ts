@@ -1,7 +1,7 @@
 import type { Text } from "../../audit/model.ts";
 import type { Field } from "../model.ts";
 
-type Options = Pick<Field, "optional" | "example">;
+type Options = Pick<Field, "optional" | "example" | "after">;
 
 export const t = (de: string, en: string): Text => ({ de, en });
 
@@ -40,3 +40,6 @@ export const choice = (
 });
 
 export const optional = { optional: true } as const;
+
+/** Optional, and of interest only when the `yes-no` of that key was a yes. */
+export const after = (key: string) => ({ optional: true, after: key }) as const;

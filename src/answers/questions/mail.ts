@@ -1,5 +1,5 @@
 import type { Question } from "../model.ts";
-import { choice, date, optional, t, text, yesNo } from "./fields.ts";
+import { after, choice, date, optional, t, text, yesNo } from "./fields.ts";
 
 /** The way of a mail: reception, sending, transport, spam, storage. */
 export const MAIL: readonly Question[] = [
@@ -202,6 +202,6 @@ export const MAIL: readonly Question[] = [
       "Sind die Datenträger der Rechner und Telefone verschlüsselt, mit denen E-Mail gelesen wird?",
       "Are the disks of the computers and phones encrypted that read e-mail?",
     ),
-    fields: [yesNo("encrypted", "Verschlüsselt", "Encrypted"), text("how", "Womit", "With what", optional)],
+    fields: [yesNo("encrypted", "Verschlüsselt", "Encrypted"), text("how", "Womit", "With what", after("encrypted"))],
   },
 ];

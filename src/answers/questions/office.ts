@@ -1,5 +1,5 @@
 import type { Question } from "../model.ts";
-import { choice, date, optional, t, text, yesNo } from "./fields.ts";
+import { after, choice, date, optional, t, text, yesNo } from "./fields.ts";
 
 /** Attachments, deletion, organisation. */
 export const OFFICE: readonly Question[] = [
@@ -13,7 +13,7 @@ export const OFFICE: readonly Question[] = [
       text("name", "Name und Anschrift", "Name and address"),
       text("contact", "Kontakt", "Contact"),
       yesNo("has-dpo", "Datenschutzbeauftragte Person benannt", "Data protection officer appointed"),
-      text("dpo", "Datenschutzbeauftragte Person", "Data protection officer", optional),
+      text("dpo", "Datenschutzbeauftragte Person", "Data protection officer", after("has-dpo")),
     ],
   },
   {
@@ -157,7 +157,7 @@ export const OFFICE: readonly Question[] = [
     topic: "organisation",
     title: t("Fernwartung", "Remote maintenance"),
     ask: t("Gibt es Fernwartung, durch wen und wie?", "Is there remote maintenance, by whom and how?"),
-    fields: [yesNo("exists", "Fernwartung", "Remote maintenance"), text("how", "Wie", "How", optional)],
+    fields: [yesNo("exists", "Fernwartung", "Remote maintenance"), text("how", "Wie", "How", after("exists"))],
   },
   {
     id: "Q38",

@@ -14,6 +14,7 @@ import {
   saveAnswers,
   saveDraft,
 } from "../../usecases/answers-files.ts";
+import { manifestOf, readAudit } from "../../usecases/audit-document.ts";
 import { emit, note } from "../output.ts";
 import type { InitFlags } from "../report-verbs.ts";
 import type { Session } from "../session.ts";
@@ -38,7 +39,8 @@ export async function run(_: readonly string[], flags: InitFlags, _session: Sess
     });
   const known: Draft = before?.parsed.ok ? before.parsed.answers : { guests: null, given: {} };
   const { interview } = await import("../interview.ts");
-  const done = await interview(kind, lang, known, (draft) => saveDraft(path, writeAnswers(kind, lang, draft)));
+  const keep = (draft: Draft) => saveDraft(path, writeAnswers(kind, lang, draft));
+  const done = await interview(kind, lang, known, kind === "client" ? guestsOfLastAudit() : [], keep);
   if (done === null) {
     note(`what you answered is kept; the same command goes on`);
     throw new StorageError("cancelled", "cancelled");
@@ -46,6 +48,16 @@ export async function run(_: readonly string[], flags: InitFlags, _session: Sess
   saveAnswers(path, writeAnswers(kind, lang, done));
   await emit(`${printable(path)}\n`);
   return 0;
+}
+
+/** Names to choose from; none where no audit was kept. */
+function guestsOfLastAudit(): string[] {
+  try {
+    return readAudit(manifestOf(null)).audit.guests.map((guest) => guest.name);
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    return [];
+  }
 }
 
 /** The file is only put in place when it holds no error; until then it is a draft. */
