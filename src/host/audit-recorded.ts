@@ -42,19 +42,23 @@ export class RecordedSource implements HostSource {
   readonly #commands = new Map<string, RecordedCommand & { readonly root: string }>();
   readonly #stats = new Map<string, FileStat | null>();
   readonly #paths = new Map<string, RecordedPath>();
+  /** Why files could not be read, and how many trees lie over the one that says so: a file in one of these is there. */
+  readonly #unreadable = new Map<string, { readonly why: string | null; readonly depth: number }>();
 
   /** Throws `usage` when a root is no folder, or a record is not understood. */
   constructor(roots: readonly string[]) {
     this.#roots = roots;
-    for (const root of [...roots].reverse()) {
+    for (const [depth, root] of [...roots.entries()].reverse()) {
       if (!isFolder(root))
         throw new StorageError("usage", `${root} is no folder`, { hint: "--root names a host's tree" });
       for (const command of (record(root, "commands.json") as RecordedCommand[] | null) ?? [])
         this.#commands.set(key(command.argv), { ...command, root });
       for (const [path, stat] of Object.entries(record(root, "stat.json") ?? {}))
         this.#stats.set(path, stat as FileStat);
-      for (const [path, facts] of Object.entries(record(root, "paths.json") ?? {}))
-        this.#paths.set(path, { ...this.#paths.get(path), ...(facts as RecordedPath) });
+      for (const [path, facts] of Object.entries((record(root, "paths.json") ?? {}) as Record<string, RecordedPath>)) {
+        this.#paths.set(path, { ...this.#paths.get(path), ...facts });
+        if (facts.unreadable !== undefined) this.#unreadable.set(path, { why: facts.unreadable, depth });
+      }
     }
   }
 
@@ -69,11 +73,10 @@ export class RecordedSource implements HostSource {
   }
 
   async file(path: string): Promise<RawFile> {
-    const { unreadable } = this.#paths.get(path) ?? {};
-    if (unreadable === null) return { kind: "absent" };
-    if (unreadable !== undefined) return { kind: "unreadable", reason: unreadable };
-    const place = this.#place(path);
-    if (place === null) return { kind: "absent" };
+    const unreadable = this.#unreadable.get(path);
+    const place = this.#place(path, unreadable?.depth);
+    if (place === null)
+      return unreadable?.why == null ? { kind: "absent" } : { kind: "unreadable", reason: unreadable.why };
     const stat = attempt(() => lstatSync(place));
     if (!stat?.isFile()) return { kind: "unreadable", reason: "it is no regular file" };
     if (stat.size > MAX_FILE) return { kind: "unreadable", reason: `it has more than ${MAX_FILE} bytes` };
@@ -121,8 +124,9 @@ export class RecordedSource implements HostSource {
     return this.#stats.get(path) ? path : null;
   }
 
-  #place(path: string): string | null {
-    for (const root of this.#roots) {
+  /** In the uppermost tree that has it, of the first `trees`. */
+  #place(path: string, trees = this.#roots.length): string | null {
+    for (const root of this.#roots.slice(0, trees)) {
       const place = resolveInside(root, path);
       if (place !== null) return place;
     }

@@ -8,6 +8,7 @@ import { sentenceOf } from "../verdict.ts";
 import { CHECKS } from "./index.ts";
 
 const WEB = "bd0276b4-69f2-5c0a-930b-82b30f9bbddb";
+const MAIL_UUID = "a02523b8-fea2-5369-add0-0c2f184f2203";
 const IMAGE = "/var/lib/libvirt/images/web.qcow2";
 const OWN = /^(PERM|NET|BAK|MAIL|DEL)-/;
 
@@ -145,6 +146,18 @@ const FLIPS: readonly (readonly [string, Alteration, Readonly<Record<string, rea
         [dumpxml(WEB)]: before(
           "<controller",
           "<disk type='block' device='disk'><source dev='/dev/vg1/mail'/><target dev='vdb' bus='virtio'/><shareable/></disk>",
+        ),
+      },
+    },
+    { "PERM-04 mail": ["warn", "within-scope"], "PERM-04 web": ["warn", "within-scope"] },
+  ],
+  [
+    "the base image of another guest, as a disk to write to",
+    {
+      commands: {
+        [dumpxml(MAIL_UUID)]: before(
+          "<controller",
+          "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/var/lib/libvirt/images/debian-12.qcow2'/><target dev='vdb' bus='virtio'/></disk>",
         ),
       },
     },

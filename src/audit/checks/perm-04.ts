@@ -1,7 +1,8 @@
 import { PERM_04 } from "../catalogue/perm.ts";
-import type { Check, HostReader, Remark } from "../model.ts";
+import type { AuditGuest, Check, HostReader, Remark } from "../model.ts";
 import { type GuestDevices, parseDevices } from "../parse/devices.ts";
 import { dumpxml } from "../storage/domains.ts";
+import { allLayers } from "../storage/layers.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
 /** What two guests can have in common. */
@@ -83,12 +84,14 @@ export const perm04: Check<Facts> = {
     },
   },
   collect: async ({ host, guest, guests }) => {
-    const own = guest === null ? null : await devicesOf(host, guest.uuid);
-    const others = await Promise.all(
-      (guests ?? [])
-        .filter((g) => g.uuid !== guest?.uuid)
-        .map(async ({ name, uuid }) => ({ name, uuid, devices: await devicesOf(host, uuid) })),
-    );
+    const seen = async (g: AuditGuest) => ({
+      ...g,
+      devices: await devicesOf(host, g.uuid),
+      images: await imagesOf(g, host),
+    });
+    const mine = guest === null ? null : await seen(guest);
+    const own = mine?.devices ?? null;
+    const others = await Promise.all((guests ?? []).filter((g) => g.uuid !== guest?.uuid).map(seen));
     const readable = own !== null && guests !== null && others.every((o) => o.devices !== null);
     return {
       guest: guest?.name ?? "",
@@ -96,7 +99,9 @@ export const perm04: Check<Facts> = {
       clipboard: own?.clipboard ?? false,
       usbRedirection: own?.usbRedirection ?? false,
       shared: readable
-        ? others.flatMap(({ name, uuid, devices }) => common(own, devices!).map((c) => ({ ...c, guest: name, uuid })))
+        ? others.flatMap(({ name, uuid, devices, images }) =>
+            [...inCommon(mine!.images, images), ...common(own, devices!)].map((c) => ({ ...c, guest: name, uuid })),
+          )
         : null,
     };
   },
@@ -128,18 +133,34 @@ async function devicesOf(host: HostReader, uuid: string): Promise<GuestDevices |
   }
 }
 
-function common(a: GuestDevices, b: GuestDevices): { kind: Kind; what: string; readOnly: boolean }[] {
-  const disks = a.disks.flatMap((d) => {
-    const other = b.disks.find((o) => o.source !== null && o.source === d.source);
-    return other === undefined
-      ? []
-      : [{ kind: "disk" as const, what: d.source!, readOnly: d.readOnly && other.readOnly }];
+/** Real paths of all that a guest's disks are made of, and whether it only reads them. */
+async function imagesOf({ disks }: AuditGuest, host: HostReader): Promise<ReadonlyMap<string, boolean>> {
+  const found = new Map<string, boolean>();
+  const add = async (path: string, readOnly: boolean) => {
+    const real = (await host.real(path)) ?? path;
+    found.set(real, readOnly && found.get(real) !== false);
+  };
+  for (const { place, device, readOnly, layers } of disks) {
+    // What is no path is on another machine, and called the same by all who use it.
+    await add(place, readOnly || device === "cdrom");
+    for (const layer of layers === null ? [] : allLayers(layers))
+      if (layer.kind === "backing image" && layer.path !== null) await add(layer.path, true);
+  }
+  return found;
+}
+
+function inCommon(mine: ReadonlyMap<string, boolean>, theirs: ReadonlyMap<string, boolean>) {
+  return [...mine].flatMap(([what, readOnly]) => {
+    const other = theirs.get(what);
+    return other === undefined ? [] : [{ kind: "disk" as const, what, readOnly: readOnly && other }];
   });
+}
+
+function common(a: GuestDevices, b: GuestDevices): { kind: Kind; what: string; readOnly: boolean }[] {
   const rest = (kind: Kind, mine: readonly string[], theirs: readonly string[]) =>
     [...new Set(mine)].filter((m) => theirs.includes(m)).map((what) => ({ kind, what, readOnly: false }));
   const devices = (g: GuestDevices) => g.hostDevices.map((d) => `${d.kind} ${d.address}`);
   return [
-    ...disks,
     ...rest("share", a.shares, b.shares),
     ...rest("memory", a.sharedMemory, b.sharedMemory),
     ...rest("device", devices(a), devices(b)),
