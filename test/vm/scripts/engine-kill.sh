@@ -25,12 +25,12 @@ esac
 X
 chmod 755 /run/shim/shim
 for tool in mkdir udevadm modprobe cryptsetup mount qemu-nbd losetup vgchange vgrename dd truncate dmsetup touch rm fsck umount rmdir; do ln -s shim /run/shim/$tool; done
-# kills NAME ARGUMENT…: until a run comes to its end.
+# kills NAME FIRST STEP ARGUMENT…: at every STEPth command, until a run comes to its end.
 kills() {
-  local name=$1 n=0 got how
-  shift
+  local name=$1 n=$(($2 - $3)) step=$3 count got how
+  shift 3
   while :; do
-    n=$((n + 1))
+    n=$((n + step))
     case $((n % 3)) in 0) how=before ;; 1) how=during ;; 2) how=after ;; esac
     echo 0 >/run/shim/count
     got=0
@@ -41,6 +41,8 @@ kills() {
     same "recover after kill $n of $name ($(tail -1 /run/kills)): $(cat /run/recovered)"
   done
   [ $got = 0 ] || { cat /run/out; echo "FAILED: $name ended with $got"; exit 1; }
+  count=$(cat /run/shim/count)
+  [ "$count" -lt "$n" ] || { echo "FAILED: command $n of $name was not killed"; exit 1; }
   same "$name in the end"
-  echo "killed $name at $((n - 1)) commands"
+  echo "$name has $count commands"
 }
