@@ -27,6 +27,8 @@ export interface OverwriteOptions {
   /** Where to end. */
   readonly end: number;
   readonly segmentBytes?: number | undefined;
+  /** What is allocated, in order, where the device itself cannot tell. */
+  readonly only?: readonly { readonly offset: number; readonly length: number }[] | undefined;
   /** Told of each segment when it is on the medium. */
   onSegment(segment: Segment): void;
   readonly onProgress?: ((done: number) => void) | undefined;
@@ -38,10 +40,22 @@ export interface OverwriteOptions {
  * Throws `io` when a sample that is read back from the medium is not what was written.
  */
 export async function overwrite(device: FileDevice, options: OverwriteOptions): Promise<void> {
-  const { from, end, segmentBytes = SEGMENT, onSegment, onProgress, signal } = options;
+  const { from, end, segmentBytes = SEGMENT, onSegment } = options;
   for (let at = from; at < end; at += segmentBytes) {
     const length = Math.min(segmentBytes, end - at);
-    onSegment(await overwriteSegment(device, at, length, onProgress, signal));
+    onSegment(await overwriteSegment(device, at, length, options));
+  }
+}
+
+async function* allocated(device: FileDevice, at: number, length: number, only: OverwriteOptions["only"]) {
+  if (only === undefined) {
+    for await (const extent of device.extents(at, length)) if (extent.kind !== "hole") yield extent;
+    return;
+  }
+  for (const range of only) {
+    const offset = Math.max(at, range.offset);
+    const end = Math.min(at + length, range.offset + range.length);
+    if (offset < end) yield { offset, length: end - offset };
   }
 }
 
@@ -49,8 +63,7 @@ async function overwriteSegment(
   device: FileDevice,
   at: number,
   length: number,
-  onProgress: OverwriteOptions["onProgress"],
-  signal: AbortSignal | undefined,
+  { only, onProgress, signal }: OverwriteOptions,
 ): Promise<Segment> {
   const key = randomBytes(32);
   const cipher = createCipheriv("aes-256-ctr", key, randomBytes(16));
@@ -58,8 +71,7 @@ async function overwriteSegment(
   const zeros = Buffer.alloc(CHUNK);
   const expected = new Map<number, Uint8Array>();
   let bytes = 0;
-  for await (const extent of device.extents(at, length)) {
-    if (extent.kind === "hole") continue;
+  for await (const extent of allocated(device, at, length, only)) {
     const end = extent.offset + extent.length;
     for (let offset = extent.offset; offset < end; offset += CHUNK) {
       signal?.throwIfAborted();

@@ -98,6 +98,8 @@ export interface RetirementRecord {
 /** What was done to target number `target`, in the order in which it was done; on the disk before the next thing is done. */
 export type RetirementEvent =
   | ({ readonly target: number; readonly did: "segment" } & Segment)
+  /** Of a thin volume: where its blocks lie, before the first is overwritten. */
+  | { readonly target: number; readonly did: "blocks"; readonly sha256: string }
   | { readonly target: number; readonly did: "erased" | "verified" | "discarding" | "destroyed" | "removed" };
 
 const SCHEMA = "unterbau/retire/1";

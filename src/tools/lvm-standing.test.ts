@@ -44,8 +44,12 @@ describe("how a logical volume stands", () => {
     );
     expect(await volumeStanding("/dev/vg0/mail")).toEqual({
       uuid: "Ab12cd-0000-1111-2222-3333-4444-Ef56gh",
+      size: 8589934592,
       types: ["linear", "striped"],
       snapshots: [],
+      origin: "",
+      pool: "",
+      neighbours: [],
     });
   });
 
@@ -56,6 +60,15 @@ describe("how a logical volume stands", () => {
       types: ["thin"],
       snapshots: ["before-update", "daily"],
     });
+  });
+
+  it("is a snapshot of another, and shares a pool with others", async () => {
+    const other = { lv_name: "web", lv_uuid: "z", origin: "", pool_lv: "pool" };
+    lvs(
+      [segment("thin", "")],
+      [{ ...own, origin: "base", pool_lv: "pool" }, other, { ...other, lv_name: "x", pool_lv: "" }],
+    );
+    expect(await volumeStanding("/dev/vg0/mail")).toMatchObject({ origin: "base", pool: "pool", neighbours: ["web"] });
   });
 
   it("is not known when LVM does not know it", async () => {

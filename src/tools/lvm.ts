@@ -1,3 +1,4 @@
+import type { Writable } from "node:stream";
 import { StorageError } from "../core/errors.ts";
 import { findProgram } from "./find.ts";
 import { runLimited } from "./limited.ts";
@@ -21,6 +22,10 @@ const TAG = "unterbau";
 
 /** Runs one command of lvm(8). Throws `io` with its own reason, `unsupported` when it is not there. */
 async function lvm(command: string, ...args: string[]): Promise<string> {
+  return runLvm(command, args);
+}
+
+async function runLvm(command: string, args: readonly string[], hold: Writable | null = null): Promise<string> {
   const path = findProgram(command);
   if (path === null) {
     throw new StorageError("unsupported", `${command} is not installed`, {
@@ -30,7 +35,7 @@ async function lvm(command: string, ...args: string[]): Promise<string> {
     });
   }
   const env = { ...process.env, LC_ALL: "C", LVM_SUPPRESS_FD_WARNINGS: "1" };
-  const { code, output, errors } = await runLimited(path, args, env, { limitMs: LIMIT_MS });
+  const { code, output, errors } = await runLimited(path, args, env, { limitMs: LIMIT_MS, hold });
   if (code === 0) return output;
   const reason =
     errors
@@ -71,19 +76,37 @@ export async function logicalVolume(path: string): Promise<LogicalVolume> {
 /** What decides whether bytes of a volume are overwritten where they lie. */
 export interface VolumeStanding {
   readonly uuid: string;
+  /** Bytes. */
+  readonly size: number;
   readonly types: readonly string[];
   /** Names of snapshots of it; they keep what it held. */
   readonly snapshots: readonly string[];
+  /** The volume of which it is a snapshot; empty: it is none, or that one is removed. */
+  readonly origin: string;
+  /** Of a thin volume; else empty. */
+  readonly pool: string;
+  /** Other volumes in that pool. */
+  readonly neighbours: readonly string[];
 }
 
 /** `path` as for `logicalVolume`. */
 export async function volumeStanding(path: string): Promise<VolumeStanding> {
-  const { group, name, types } = await logicalVolume(path);
-  const rows = await report("lvs", "lv_name,lv_uuid,origin", group);
+  const { group, name, size, types } = await logicalVolume(path);
+  const rows = await report("lvs", "lv_name,lv_uuid,origin,pool_lv", group);
   const own = rows.find((row) => row.lv_name === name);
   if (own === undefined) throw new StorageError("io", `LVM does not know ${path}`, { layer: "lvm" });
   const snapshots = rows.filter((row) => row.origin === name).map((row) => row.lv_name ?? "");
-  return { uuid: own.lv_uuid ?? "", types, snapshots };
+  const pool = types.includes("thin") ? (own.pool_lv ?? "") : "";
+  const neighbours = pool === "" ? [] : rows.filter((row) => row.pool_lv === pool && row !== own);
+  return {
+    uuid: own.lv_uuid ?? "",
+    size,
+    types,
+    snapshots,
+    origin: own.origin ?? "",
+    pool,
+    neighbours: neighbours.map((row) => row.lv_name ?? ""),
+  };
 }
 
 /** Bytes that no volume has, on these physical volumes together. */
@@ -92,10 +115,18 @@ export async function freeBytes(devices: readonly string[]): Promise<number> {
   return rows.reduce((sum, row) => sum + Number(row.pv_free), 0);
 }
 
-/** A classic snapshot, for reading, whose copies lie on the volume's own devices: what those encrypt stays encrypted. */
-export async function makeSnapshot(volume: LogicalVolume, name: string, size: number): Promise<void> {
+/**
+ * A classic snapshot, for reading, whose copies lie on the volume's own devices: what those encrypt stays encrypted. `hold`: kept open by the
+ * program that makes it.
+ */
+export async function makeSnapshot(
+  volume: LogicalVolume,
+  name: string,
+  size: number,
+  hold: Writable | null,
+): Promise<void> {
   const options = ["--snapshot", "--name", name, "--size", `${size}b`, "--permission", "r", "--addtag", TAG, "--yes"];
-  await lvm("lvcreate", "--quiet", ...options, `${volume.group}/${volume.name}`, ...volume.devices);
+  await runLvm("lvcreate", ["--quiet", ...options, `${volume.group}/${volume.name}`, ...volume.devices], hold);
 }
 
 /** More was overwritten than there was room for: nothing that was read is certain. A snapshot that is gone is none either. */

@@ -17,6 +17,7 @@ import { syncPath } from "./convert-parts.ts";
 import type { RetireOptions } from "./retire-preflight.ts";
 import { sameDisk } from "./retire-source.ts";
 import { verdictOf } from "./retire-verdict.ts";
+import { type ThinBlocks, thinBlocks } from "./retire-volumes.ts";
 
 /** Bytes of one discard: it can be interrupted between two. */
 const DISCARD = 1024 * 1024 * 1024;
@@ -103,10 +104,12 @@ async function overwriteTarget(
   const { length, path } = retirement.record.targets[index]!;
   const { signal, onProgress, onStep, segmentBytes } = options;
   const last = segmentsOf(retirement, index).at(-1);
+  const thin = await blocksOf(retirement, index);
   await overwrite(device, {
     from: last === undefined ? 0 : last.at + last.length,
     end: Math.min(length, device.size),
     segmentBytes,
+    only: thin?.ranges,
     onSegment: (segment) => {
       onStep?.("segment");
       retirement.note({ target: index, did: "segment", ...segment });
@@ -115,8 +118,26 @@ async function overwriteTarget(
     signal,
   });
   await readSamplesAgain(device, segmentsOf(retirement, index));
+  // A snapshot that was made meanwhile would have taken the old blocks.
+  if (thin !== null) await blocksOf(retirement, index);
   onStep?.("verify");
   retirement.note({ target: index, did: "verified" });
+}
+
+/** Where the blocks of a thin volume lie; throws `io` when that is not where they were before the first was overwritten. */
+async function blocksOf(retirement: Retirement, index: number): Promise<ThinBlocks | null> {
+  const { identity, path } = retirement.record.targets[index]!;
+  const thin = identity.kind === "blockdev" ? await thinBlocks(path) : null;
+  if (thin === null) return null;
+  const before = retirement.eventsOf(index).flatMap((e) => (e.did === "blocks" ? [e.sha256] : []))[0];
+  if (before === undefined) retirement.note({ target: index, did: "blocks", sha256: thin.sha256 });
+  else if (before !== thin.sha256) {
+    throw new StorageError("io", `the blocks of ${printable(path)} lie elsewhere in their thin pool than before`, {
+      layer: "lvm",
+      hint: "a snapshot was made of it, or somebody wrote to it: the old content is in the pool's other blocks; see lvs, and overwrite the pool's disks",
+    });
+  }
+  return thin;
 }
 
 function segmentsOf(retirement: Retirement, index: number): Segment[] {

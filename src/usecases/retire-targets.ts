@@ -1,25 +1,25 @@
 import { existsSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { printable } from "../bytes/text.ts";
-import { describeError, StorageError } from "../core/errors.ts";
+import { StorageError } from "../core/errors.ts";
 import { headerRecords } from "../host/header-store.ts";
 import { type Medium, mediumOf } from "../host/medium.ts";
 import type { KernelFiles } from "../host/rests-on.ts";
-import { restsOn } from "../host/rests-on.ts";
 import type { RetiredTarget } from "../host/retirement-store.ts";
 import { listRuns, stateDirs } from "../host/run-store.ts";
 import { maySameSource, sourceIdentity } from "../host/source-identity.ts";
 import type { LuksHeader } from "../layers/luks/types.ts";
 import type { TreeNode } from "../stack/tree.ts";
-import { volumeStanding } from "../tools/lvm.ts";
+import { volumesUnder } from "./retire-volumes.ts";
 
 export interface TargetOptions {
   readonly kernel?: KernelFiles | undefined;
   /** The disk is LUKS, and never was anything else: the operator says so. */
   readonly luksFromFirstWrite: boolean;
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Something that is to be destroyed. Throws `locked` when snapshots would keep what it holds. */
+/** Something that is to be destroyed. Throws `locked` when snapshots, shared blocks or a cache would keep what it holds. */
 export async function targetOf(
   role: RetiredTarget["role"],
   path: string,
@@ -30,7 +30,7 @@ export async function targetOf(
   const identity = sourceIdentity(path);
   const { realpath, size } = identity;
   const found = mediumOf(realpath, options.kernel);
-  const { uuid, doubts } = await volumeOf(realpath);
+  const { uuid, doubts } = await volumesUnder(realpath, options);
   const medium: Medium = { ...found, doubts: [...found.doubts, ...doubts] };
   const erases = luks !== null && options.luksFromFirstWrite;
   const header = luks !== null && "offset" in luks.payload ? luks.payload.offset : size;
@@ -50,33 +50,6 @@ export async function targetOf(
     removed: false,
     verdict: null,
     residual: [],
-  };
-}
-
-async function volumeOf(path: string): Promise<{ uuid: string | null; doubts: string[] }> {
-  if (!path.startsWith("/dev/")) return { uuid: null, doubts: [] };
-  const device = restsOn(path);
-  if (device.kind !== "lvm") return { uuid: null, doubts: [] };
-  let standing: Awaited<ReturnType<typeof volumeStanding>>;
-  try {
-    standing = await volumeStanding(device.path);
-  } catch (error) {
-    if (error instanceof StorageError && error.code === "cancelled") throw error;
-    const doubt = `LVM does not tell whether ${device.path} has snapshots or is thin: ${describeError(error)}`;
-    return { uuid: null, doubts: [doubt] };
-  }
-  const { uuid, types, snapshots } = standing;
-  if (snapshots.length > 0) {
-    throw new StorageError(
-      "locked",
-      `${printable(device.path)} has snapshots, which keep what it held: ${snapshots.map(printable).join(", ")}`,
-      { layer: "lvm", hint: "remove them first (lvremove), if they may be lost" },
-    );
-  }
-  const elsewhere = types.filter((type) => !/^(linear|striped|raid\d+.*|mirror)$/.test(type));
-  return {
-    uuid,
-    doubts: elsewhere.map((type) => `${device.path} is a volume of the kind ${type}, of which parts may lie elsewhere`),
   };
 }
 

@@ -10,6 +10,7 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mkdir -p /run/lock /run/lvm /run/cryptsetup
 ln -sf /proc/self/fd /dev/fd
+for n in 0:stdin 1:stdout 2:stderr; do ln -sf "/proc/self/fd/${n%:*}" "/dev/${n#*:}"; done
 dmesg -n 1
 echo testvm >/proc/sys/kernel/hostname
 stty -F /dev/ttyS0 -onlcr -echo 2>/dev/null

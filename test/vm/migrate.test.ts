@@ -1,28 +1,18 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import type { MigrateDocument } from "../../src/usecases/migrate-documents.ts";
+import { daemonFor } from "./daemon.ts";
 import { mustInMachine } from "./machine.ts";
 
 const MIB = 2 ** 20;
 const folder = mkdtempSync(join(tmpdir(), "unterbau-migrate-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The daemon of this host and its libraries: the machine has the same Debian. */
-function takeDaemonAlong(share: string): void {
-  const to = join(share, "libvirt");
-  mkdirSync(to, { recursive: true });
-  const copies =
-    'PATH=$PATH:/usr/sbin; d=$(command -v libvirtd); cp "$d" $(ldd "$d" | awk \'$3 ~ /^\\// { print $3 }\') "$0"';
-  execFileSync("sh", ["-ec", copies, to]);
-}
-
 it("a guest's disks go into logical volumes that are made for them, and come back", async () => {
-  takeDaemonAlong(folder);
   const output = await mustInMachine({
-    script: readFileSync("test/vm/scripts/migrate.sh", "utf8"),
+    script: daemonFor(folder) + readFileSync("test/vm/scripts/migrate.sh", "utf8"),
     disks: [{ name: "pv", path: join(folder, "pv"), size: 100 * MIB }],
     share: folder,
     unterbau: true,
@@ -37,7 +27,10 @@ it("a guest's disks go into logical volumes that are made for them, and come bac
     /mail-luks is not there, although the volume .*\n.*lvchange --activate y vg0\/mail-luks/,
   );
   expect(read("busy.err")).toMatch(/mail-luks(-vdb)? .*(in use|busy)|in use/);
-  // 16 MiB of disk and 16 of header, in extents of 4 MiB.
+  expect(output).toContain("this is root");
+  expect(read("killed.out")).toMatch(/the copy of vda is 1048576 bytes longer than the disk, so the backup/);
+  expect(read("verify")).toContain("The backup GPT table is not on the end of the device");
+  // 15 and 16 MiB of disk and 16 of header, in extents of 4 MiB.
   const lines = read("lvs")
     .trim()
     .split("\n")

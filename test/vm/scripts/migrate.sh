@@ -1,23 +1,10 @@
 # For migrate.test.ts: a guest with two disks, moved into logical volumes that the migration makes.
 printf 'the passphrase of the mail server' >/run/key
-quiet() { "$@" >/run/quiet 2>&1 || { cat /run/quiet; return 1; }; }
-fail() { echo "FAILED: $*"; exit 1; }
-# libvirt's test driver, in a daemon so that it remembers what is defined while somebody is connected.
-for lib in /share/libvirt/*.so*; do [ -e "/usr/lib/x86_64-linux-gnu/${lib##*/}" ] || cp "$lib" /usr/lib/x86_64-linux-gnu/; done
-mkdir -p /run/libvirt /etc/libvirt /var/log/libvirt
-[ -L /var/run ] || { rm -rf /var/run; ln -s /run /var/run; }
-printf 'auth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_group = "root"\n' >/run/libvirtd.conf
-quiet /share/libvirt/libvirtd --daemon --config /run/libvirtd.conf
-for _ in $(seq 100); do [ -S /run/libvirt/libvirt-sock ] && break || sleep 0.2; done
-[ -S /run/libvirt/libvirt-sock ] || { find /run/libvirt; cat /var/log/libvirt/*; fail "libvirtd made no socket"; }
-uri=test+unix:///default
-virsh -q -c $uri event --all --loop </dev/null >/dev/null 2>&1 &
-v() { virsh -q -c $uri "$@"; }
-
 quiet vgcreate vg0 /dev/vm/pv
 quiet lvcreate -y -W n -l 1 -n mine --addtag unterbau vg0
-truncate -s 16m /run/root.raw /run/data.raw
-printf 'label: dos\nstart=2048, type=83\n' | quiet sfdisk /run/root.raw
+truncate -s 15m /run/root.raw
+truncate -s 16m /run/data.raw
+printf 'label: gpt\nstart=2048\n' | quiet sfdisk /run/root.raw
 loop=$(losetup --find --show --offset 1048576 /run/root.raw)
 ext4 "$loop" root
 losetup -d "$loop"
@@ -77,6 +64,14 @@ check() { # check VOLUME SOURCE: what the kernel shows of it
   head -c "$(stat -c %s "$2")" "/dev/mapper/$1" | cmp - "$2" || fail "$1 holds other bytes"
 }
 check mail-luks /run/root.raw
+# It is longer than the disk was: what the kernel and sfdisk say of its GPT, as in a guest that has it.
+sfdisk --verify /dev/mapper/mail-luks >/share/verify 2>&1 || :
+loop=$(losetup --partscan --find --show /dev/mapper/mail-luks)
+mkdir -p /run/m
+mount -o ro "${loop}p1" /run/m
+cat /run/m/MARKER
+umount /run/m
+losetup -d "$loop"
 check mail-luks-vdb /run/data.raw
 mkdir -p /run/m
 mount -o ro /dev/mapper/mail-luks-vdb /run/m
