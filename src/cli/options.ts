@@ -159,7 +159,10 @@ export function withSources(command: Command): Command {
       "read this internal snapshot (name or id) of the images instead of their present state",
     )
     .option("--connect <uri>", "libvirt's connection for vm:GUEST; default: as virsh")
-    .option("--i-know", "open a guest's network disk although nothing keeps others from writing to it")
+    .option(
+      "--i-know",
+      "open a network disk although nothing keeps others from writing to it, change an image although others lie on it",
+    )
     .option("--limit <name=value>", "raise a named limit (repeatable)", collect)
     .option("--debug", "show stack traces");
 }

@@ -82,3 +82,13 @@ export async function refuseBusy(old: Guest, options: GuestOptions): Promise<voi
     { layer: "libvirt", hint: `they hold what it held: virsh snapshot-delete ${old.uuid} SNAPSHOT` },
   );
 }
+
+/** Names of libvirt's checkpoints of a guest (marks for incremental backups); drivers that have none say so. */
+export async function checkpointsOf(guest: Guest, signal: AbortSignal | undefined): Promise<string[]> {
+  const args = ["checkpoint-list", `--domain=${guest.uuid}`, "--name"];
+  const text = await virsh(args, { uri: guest.uri, readOnly: true, signal }).catch((error: unknown) => {
+    if (error instanceof StorageError && error.code === "io" && /not supported/.test(error.message)) return "";
+    throw error;
+  });
+  return text.split("\n").flatMap((line) => line.trim() || []);
+}

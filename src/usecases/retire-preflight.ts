@@ -10,6 +10,7 @@ import type { LuksHeader } from "../layers/luks/types.ts";
 import type { Guest, GuestOptions } from "./guests.ts";
 import { headerOf } from "./luks-format.ts";
 import { isDone } from "./migrate.ts";
+import { refuseOverlays } from "./overlays.ts";
 import { adviceFor } from "./retire-advice.ts";
 import { type Found, refuseBusy } from "./retire-find.ts";
 import { proofOfClone } from "./retire-proof.ts";
@@ -59,6 +60,7 @@ export async function retirePreflight(found: Found, options: RetireOptions): Pro
   const { targets, left } = await allTargets(seen, old, options);
   const identities = targets.map((t) => t.identity);
   await refuseUsed(identities, old, options);
+  await refuseBelow(targets, options);
   refuseTarget(targets, migration);
   const record: RetirementRecord = {
     schema: "unterbau/retire/1",
@@ -158,6 +160,19 @@ async function allTargets(
     for (const path of new Set(paths)) more.push(await targetOf(role, path, null, options));
   const left = backing.filter((path) => !wanted.includes(path)).map((path) => `the image below: ${path}`);
   return { targets: [...own, ...more], left };
+}
+
+/** Images that no guest names may lie on what is destroyed. */
+export async function refuseBelow(targets: readonly RetiredTarget[], options: RetireOptions): Promise<void> {
+  const images = targets.filter(({ role }) => role === "disk" || role === "data-file" || role === "backing-image");
+  const hint =
+    "nothing was destroyed; what it shows would be lost: make it whole first (qemu-img rebase -b '' IMAGE), or remove it if it may be lost. A copy holds what the old disk held";
+  await refuseOverlays(
+    images.map((t) => t.identity),
+    ", and no guest names it",
+    hint,
+    options,
+  );
 }
 
 /** What was migrated to must not be among what is destroyed. */

@@ -16,7 +16,7 @@ import type { Guest } from "./guests.ts";
 import { acceptRun, canBeUndone } from "./keep-runs.ts";
 import { type DestroyOptions, destroyTarget, removeTarget } from "./retire-destroy.ts";
 import type { RetireDocument, RetirementsDocument } from "./retire-documents.ts";
-import { findRetiree, refuseBusy } from "./retire-find.ts";
+import { checkpointsOf, findRetiree, refuseBusy } from "./retire-find.ts";
 import { type RetireOptions, retirePreflight } from "./retire-preflight.ts";
 import { refuseUsed } from "./retire-users.ts";
 import { worstOf } from "./retire-verdict.ts";
@@ -154,7 +154,12 @@ async function undefineOld(retirement: Retirement, old: Guest | null, { signal }
   const { record } = retirement;
   if (record.keepDomain || record.undefined) return;
   if (old === null) return retirement.save({ ...record, undefined: true });
-  const argv = ["undefine", `--domain=${old.uuid}`, ...(old.domain.nvram === null ? [] : ["--nvram"])];
+  const options = [
+    ...(old.domain.nvram === null ? [] : ["--nvram"]),
+    // libvirt keeps a guest of which it has notes of checkpoints; they hold no content, and their disk is destroyed.
+    ...((await checkpointsOf(old, signal)).length === 0 ? [] : ["--checkpoints-metadata"]),
+  ];
+  const argv = ["undefine", `--domain=${old.uuid}`, ...options];
   const output = await virsh(argv, { uri: old.uri, signal });
   const tool = { argv: ["virsh", ...argv], exit: 0, sha256: createHash("sha256").update(output).digest("hex") };
   retirement.save({ ...record, undefined: true, tools: [...record.tools, tool] });

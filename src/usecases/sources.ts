@@ -267,6 +267,7 @@ export async function openForWriting(
   const dataFiles = await dataFilesOf(options, gate);
   // What holds the data of an image is a source of the run like the image itself: locked, logged and undone with it.
   const named = [...options.sources, ...dataFiles];
+  await refuseOverlaysOn(named, options);
   // Loaded only here, as is all that writes.
   const { openRun } = await import("../host/run.ts");
   const run = cleanup.use(await openRun({ verb, sources: named.map((path) => ({ path })), tools }));
@@ -287,6 +288,20 @@ export async function openForWriting(
   const stack = await stackOver(sources, { writable: true, gate, named: below, openDataFile }, options, cleanup);
   await confirmChains(options, [...below, ...dataFiles]);
   return { stack, files: options.sources, run, ...owning(cleanup) };
+}
+
+/** What an image shows that was made on top of one of these would not fit together any more. */
+async function refuseOverlaysOn(paths: readonly string[], options: SourceOptions): Promise<void> {
+  const { overlaysOn, refuseOverlays } = await import("./overlays.ts");
+  const below = paths.map((path) => sourceIdentity(path));
+  if (options.iKnow) {
+    const { found } = await overlaysOn(below, options);
+    for (const { path, below } of found)
+      options.note?.(`the image ${path} lies on ${below}: what it shows does not fit together any more after a change`);
+    return;
+  }
+  const hint = "name that image itself, so that changes go into it; or --i-know, when it may be lost";
+  await refuseOverlays(below, ": a change below would break what it shows", hint, options);
 }
 
 /** Real paths of the data files of the sources. */

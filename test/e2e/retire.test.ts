@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -338,6 +338,25 @@ describe("retire", () => {
     expect(await guests()).toEqual(["mail"]);
   });
 
+  it("takes libvirt's notes of checkpoints along with the old guest", async () => {
+    const image = at("mail.qcow2");
+    await must("qemu-img", ["convert", "-O", "qcow2", disk, image]);
+    daemon.handOver(image);
+    await daemon.virsh("undefine", "mail");
+    await define("mail", UUID, fileDisk(image, "qcow2"));
+    await daemon.virsh("start", "mail");
+    await daemon.virsh("checkpoint-create-as", "mail", "monday");
+    await daemon.virsh("destroy", "mail");
+    await migrate();
+    const refused = await run("virsh", ["-c", daemon.uri, "undefine", "mail"]);
+    expect(refused.stderr).toMatch(/checkpoints/);
+    const r = await cli("retire", "vm:mail", "--yes-destroy", "mail.qcow2", "--i-know", "--json");
+    expect(r.code, r.stderr).toBe(0);
+    const { tools } = JSON.parse(r.stdout.toString());
+    expect(tools.at(-1).argv).toEqual(["virsh", "undefine", `--domain=${UUID}`, "--checkpoints-metadata"]);
+    expect([await guests(), existsSync(image)]).toEqual([["mail-luks"], false]);
+  });
+
   it("refuses what is not certainly the old disk, or is used by another", async () => {
     const retire = (...more: string[]) => cli("retire", "vm:mail", "--yes-destroy", "mail.raw", "--i-know", ...more);
     const whole = readFileSync(disk);
@@ -352,6 +371,17 @@ describe("retire", () => {
     await define("other", uuidOf(2), fileDisk(at("mail-top.qcow2"), "qcow2"));
     expect((await retire()).stderr).toMatch(/is used by the guest other \(image below its disk vda\)/);
     await daemon.virsh("undefine", "other");
+    expect((await retire()).stderr).toMatch(/the image \S*mail-top\.qcow2 lies on \S*mail\.raw, and no guest names it/);
+    // In another folder, that libvirt has as a pool; by a name from there.
+    mkdirSync(at("mail-pool"));
+    await must("qemu-img", ["create", "-q", "-f", "qcow2", "-b", "../mail.raw", "-F", "raw", at("mail-pool/x.img")]);
+    rmSync(at("mail-top.qcow2"));
+    daemon.handOver(at("mail-pool"));
+    await daemon.virsh("pool-create-as", "mail-pool", "dir", "--target", at("mail-pool"));
+    expect((await retire()).stderr).toMatch(
+      /the image \S*mail-pool\/x\.img lies on \S*mail\.raw, and no guest names it/,
+    );
+    await daemon.virsh("pool-destroy", "mail-pool");
     const loop = (await must("losetup", ["--find", "--show", disk])).trim();
     expect((await retire()).stderr).toContain(`it is attached to ${loop}`);
     await must("losetup", ["-d", loop]);
