@@ -22,6 +22,8 @@ export interface SeenDisk {
   readonly source: MigratedDisk | null;
   /** Bytes of the sectors in which its partition table counts; null: it has none. */
   readonly tableSector: number | null;
+  /** What is looked for at its very end: the copy of a partition table, or the superblock of a RAID member. */
+  readonly atEnd: "gpt" | "md" | null;
 }
 
 /** A disk that stays where it is: both guests have it then. */
@@ -79,7 +81,8 @@ export async function lookAt(guest: Guest, disk: string, options: MigrateOptions
   await using opened = await openForInspection({ sources, guestDisks: [disk], connect, keys, limits, signal });
   const { size } = sourceDevice(opened.stack, undefined);
   const source = await placeOf(guest, disk, options);
-  return { disk, size, source, tableSector: tableSectorOf(opened.stack.tree.roots[0]!) };
+  const [root] = opened.stack.tree.roots;
+  return { disk, size, source, tableSector: tableSectorOf(root!), atEnd: atEndOf(root!) };
 }
 
 /** A disk that is no file or device of this host cannot be destroyed here later. */
@@ -113,6 +116,16 @@ export async function refuseSplit(guest: Guest, moved: readonly DomainDisk[], op
     `the guest ${printable(guest.name)} is not migrated: ${printable(split.selector ?? split.id)} lies on more disks than ${guestDisks.map(printable).join(", ")}`,
     { layer: "libvirt", hint: "move all disks that it lies on together" },
   );
+}
+
+/** md(4): the superblocks of 0.90 and 1.0 lie at the end of a member. */
+function atEndOf(node: TreeNode): SeenDisk["atEnd"] {
+  for (const child of node.children) {
+    if (child.kind === "gpt") return "gpt";
+    if (child.kind === "md-member") return /^(0\.90|1\.0)\b/.test(String(child.details.version)) ? "md" : null;
+    if (child.kind === "raw" || child.content) return atEndOf(child);
+  }
+  return null;
 }
 
 /** Only a table on the disk itself counts: what lies in a partition is counted by its own. */

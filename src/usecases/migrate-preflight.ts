@@ -54,7 +54,15 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
   const id = newMigrationId();
   const made = seen.map((disk) => ({ ...luks.parameters, sectorSize: sectorSizeFor(disk, luks, options.sectorSize) }));
   const wanted = seen.map((disk, i) => ({ ...disk, needed: containerSize(disk.size, made[i]!) }));
-  const targets = await targetsFor(wanted, guest, id, options);
+  const placed = await targetsFor(wanted, guest, id, options);
+  const longer = seen.map((disk, i) => ({ ...disk, more: placed[i]!.size - wanted[i]!.needed }));
+  const lost = longer.find(({ atEnd, more }) => atEnd === "md" && more > 0);
+  if (lost !== undefined) {
+    throw no(
+      `its disk ${lost.disk} is a member of a RAID array whose superblock is looked for at the end, and the copy would be ${lost.more} bytes longer`,
+      "a place of exactly the size: --to-file PATH",
+    );
+  }
   if (stays.length > 0) await refuseSplit(guest, moved, options);
   const clone = { name: cloneName, uuid: randomUUID() };
   const info = await ask("dominfo");
@@ -65,7 +73,7 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
     guest: { name: guest.name, uuid: guest.uuid, uri: guest.uri },
     autostart: /^Autostart: *enable/m.test(info),
     disks: seen.map(({ disk, size, source }, i) => {
-      const target = targets[i]!;
+      const { target } = placed[i]!;
       const byQemu = target.kind === "file" || options.libvirtLuks;
       return {
         disk,
@@ -90,7 +98,23 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
         : null,
     repair: options.repair,
   };
-  return { plan, notes: notesOf(xml, plan) };
+  return { plan, notes: [...notesOf(xml, plan), ...longer.flatMap(noteOfEnd)] };
+}
+
+/** UEFI 2.10, 5.3.2: the copy of a GPT lies in the last sectors. */
+function noteOfEnd({
+  disk,
+  atEnd,
+  more,
+}: {
+  readonly disk: string;
+  readonly atEnd: string | null;
+  readonly more: number;
+}): string[] {
+  if (atEnd !== "gpt" || more === 0) return [];
+  return [
+    `the copy of ${disk} is ${more} bytes longer than the disk, so the backup of its partition table is not at the end: the guest boots with it, sgdisk and sfdisk in it say so; sgdisk --move-second-header puts it there`,
+  ];
 }
 
 /** Each container has a recovery key of its own: of several disks each gets a file. Throws `usage` for a file that is there. */

@@ -20,13 +20,19 @@ export interface Wanted {
   readonly needed: number;
 }
 
+/** Where a container will be, and how many bytes that place has. */
+export interface Placed {
+  readonly target: MigrationTarget;
+  readonly size: number;
+}
+
 /** Where the containers will be, one for each disk. Changes nothing; throws by name what stands in the way. */
 export async function targetsFor(
   wanted: readonly Wanted[],
   guest: Guest,
   run: string,
   options: MigrateOptions,
-): Promise<MigrationTarget[]> {
+): Promise<Placed[]> {
   const { to, toFile, toDevice } = options;
   if (to !== undefined) return volumesIn(to, wanted, guest, run, options);
   if (toFile !== undefined) return filesAt(placesFor(toFile, wanted, guest, "--to-file"), wanted);
@@ -39,7 +45,7 @@ export async function targetsFor(
   const real = paths.map((path) => sourceIdentity(path).realpath);
   refuseTwice(real);
   for (const [i, disk] of wanted.entries()) await refuseDevice(paths[i]!, disk, guest, options);
-  return paths.map((path) => ({ kind: "device", path, volume: null }));
+  return paths.map((path) => ({ target: { kind: "device", path, volume: null }, size: sourceIdentity(path).size }));
 }
 
 /** The path of each disk, out of `PATH` for the only one, or `DISK=PATH`. */
@@ -89,7 +95,7 @@ async function volumesIn(
   guest: Guest,
   run: string,
   { newName }: MigrateOptions,
-): Promise<MigrationTarget[]> {
+): Promise<Placed[]> {
   const asked = parseGroup(to);
   const base = asked.name ?? newName ?? `${guest.name}-luks`;
   const group = await usableGroup(asked.group);
@@ -115,10 +121,13 @@ async function volumesIn(
   }
   // How volumes may lie in the group (contiguous …) only LVM itself knows.
   for (const volume of volumes) await tryVolume(asNew(volume, run));
-  return volumes.map((volume) => ({ kind: "device", path: `/dev/${volume.group}/${volume.name}`, volume }));
+  return volumes.map((volume) => ({
+    target: { kind: "device", path: `/dev/${volume.group}/${volume.name}`, volume },
+    size: volume.extents * group.extentSize,
+  }));
 }
 
-function filesAt(paths: readonly string[], wanted: readonly Wanted[]): MigrationTarget[] {
+function filesAt(paths: readonly string[], wanted: readonly Wanted[]): Placed[] {
   // Files of one file system share what is free there.
   const onDevice = new Map<number, number>();
   for (const [i, path] of paths.entries()) {
@@ -128,7 +137,7 @@ function filesAt(paths: readonly string[], wanted: readonly Wanted[]): Migration
     onDevice.set(device, needed);
     refuseFull(path, needed);
   }
-  return paths.map((path) => ({ kind: "file", path }));
+  return paths.map((path, i) => ({ target: { kind: "file", path }, size: wanted[i]!.needed }));
 }
 
 async function refuseDevice(

@@ -5,6 +5,7 @@ import { must, unterbau } from "../helpers/cli.ts";
 import { CHEAP_LUKS2 } from "../helpers/cryptsetup.ts";
 import { makeGuest } from "../helpers/guest.ts";
 import { fileDisk, uuidOf } from "../helpers/libvirt.ts";
+import { mdMembers } from "../helpers/md.ts";
 import { qemuDomain, type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
 
 const MIB = 1024 * 1024;
@@ -84,6 +85,8 @@ describe("the sectors of the container", () => {
       const { run, disks } = JSON.parse(r.stdout.toString());
       expect(await sectorIn(loop)).toBe(sector);
       expect(disks).toMatchObject([{ sectorSize: Number(sector), size }]);
+      // A device of 80 MiB for 48 and a header of 16.
+      expect(r.stderr).toContain(`${16 * MIB} bytes longer than the disk, so the backup of its partition table`);
       expect(disks[0].sha256).toBe((await must("sha256sum", [at(`${guest}.raw`)])).slice(0, 64));
       const back = await unterbau(["migrate", "--rollback", run, "--force", "--connect", daemon.uri], { env });
       expect(back.code, back.stderr).toBe(0);
@@ -106,6 +109,21 @@ describe("the sectors of the container", () => {
     const r = await migrate("small", "--policy", policy, "--sector-size", "512");
     expect(r.code, r.stderr).toBe(0);
     expect(await sectorIn(loop)).toBe("512");
+  });
+
+  it("are no more than the disk has where a superblock is looked for at the end", async () => {
+    writeFileSync(at("member.raw"), mdMembers("raid1-10")[0]!);
+    daemon.handOver(at("member.raw"));
+    writeFileSync(at("xml"), qemuDomain("member", uuidOf(4), fileDisk(at("member.raw"), "raw")));
+    await daemon.virsh("define", at("xml"));
+    const r = await migrate("member", "--dry-run", "--overwrite");
+    expect([r.code, r.stderr]).toEqual([
+      2,
+      expect.stringMatching(/superblock is looked for at the end.*\d+ bytes longer/),
+    ]);
+    const to = ["--to-file", at("member.luks"), "--target-key-file", at("key"), "--dry-run", "--json"];
+    const fits = await unterbau(["migrate", "vm:member", ...to, "--connect", daemon.uri, "--no-prompt"], { env });
+    expect(fits.code, fits.stderr).toBe(0);
   });
 
   it("end with zeros where the disk does not end with a sector, as QEMU shows it", async () => {
