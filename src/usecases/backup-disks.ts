@@ -97,7 +97,7 @@ export async function openViewed(
   );
   const found: DiskToBackUp[] = [];
   for (const [i, source] of sources.entries()) {
-    const { target, place } = disks[i]!;
+    const { target, place, encryption } = disks[i]!;
     const path = place.kind === "file" || place.kind === "block" ? place.path : null;
     const luks = path === null ? null : luksUnder(path);
     if (luks !== null && !options.content) {
@@ -111,8 +111,10 @@ export async function openViewed(
         },
       );
     }
+    const stays = path !== null && existsSync(path) && (await encryptedInside(guest, target, path));
     const bares =
-      path !== null && existsSync(path) && isEncrypted(restsOn(path)) && !(await encryptedInside(guest, target, path));
+      // QEMU shows what it has decrypted.
+      encryption !== null || (path !== null && existsSync(path) && isEncrypted(restsOn(path)) && !stays);
     const opened = await open(
       { keys: NO_KEYS, sources: [source], format: "raw", streaming: true, signal: options.signal },
       cleanup,

@@ -23,6 +23,7 @@ const FACTS: BootFacts = {
   libvirt: true,
   autostart: false,
   guarded: null,
+  lostSecrets: [],
   lostPrograms: [],
 };
 
@@ -87,6 +88,7 @@ describe("what happens at the next boot", () => {
       { libvirt: false },
       { autostart: true },
       { guarded: "its storage was migrated" },
+      { lostSecrets: ["vda"] },
       { lostPrograms: ["/opt/node"] },
     ] as Partial<BootFacts>[])
       expect(verdict(good, facts)[0]).toBe("no");

@@ -12,6 +12,7 @@ import { type BootFacts, bootSteps, verdictOf } from "./boot-steps.ts";
 import { guestUnit } from "./boot-unit.ts";
 import { type Needs, needsOf } from "./guest-needs.ts";
 import { pathsToStart } from "./guest-paths.ts";
+import { secretNow, secretsOf } from "./guest-secrets.ts";
 import { findGuest, type Guest } from "./guests.ts";
 import type { LifeOptions } from "./unlock-guest.ts";
 
@@ -47,11 +48,21 @@ export async function bootState(options: BootOptions): Promise<BootState> {
     unitName,
     libvirt: (await unitStates(DAEMONS, root)).some((s) => ON.includes(s)),
     autostart,
+    lostSecrets: await lostSecrets(guest, options),
     guarded: startProblem(guest.domain.guard)?.what ?? null,
     lostPrograms: record === null ? [] : lostPrograms(join(root, "etc/systemd/system", unitName)),
   };
   const steps = bootSteps(needs, guest.name, facts);
   return { guest, needs, record, autostart, steps, willStart: verdictOf(steps, needs) };
+}
+
+async function lostSecrets(guest: Guest, options: LifeOptions): Promise<string[]> {
+  const lost: string[] = [];
+  for (const need of secretsOf(guest)) {
+    const secret = await secretNow(need.uuid, guest, options);
+    if (secret === null || secret.ephemeral) lost.push(...need.disks.map((d) => d.target));
+  }
+  return lost;
 }
 
 async function unitState(unit: string, record: BootRecord | null, root: string): Promise<BootFacts["unit"]> {
@@ -88,7 +99,8 @@ export function bootRemarks({ guest, needs, willStart }: BootState): string[] {
     remarks.push(
       `the saved memory of ${printable(guest.name)} is loaded at its start; it lies in the clear where libvirt keeps it`,
     );
-  if (needs.missing.length === 0 && needs.steps.every((s) => s.kind !== "crypt"))
+  const byQemu = guest.domain.disks.some((d) => d.encryption !== null);
+  if (!byQemu && needs.missing.length === 0 && needs.steps.every((s) => s.kind !== "crypt"))
     remarks.push("no encrypted volume of the host holds its disks: virsh autostart is enough for it");
   return remarks;
 }

@@ -16,6 +16,8 @@ export interface BootFacts {
   readonly autostart: boolean;
   /** Why the guest must not be started, or null. */
   readonly guarded: string | null;
+  /** Disks that QEMU decrypts with a secret that libvirt forgets when the host goes down, or has not. */
+  readonly lostSecrets: readonly string[];
   /** The programs that the unit calls and that are not there. */
   readonly lostPrograms: readonly string[];
 }
@@ -29,6 +31,12 @@ export function bootSteps(needs: Needs, guest: string, facts: BootFacts): BootSt
       ? step("libvirt", "libvirt", "is started by the host")
       : step("libvirt", "libvirt", "is not enabled", "systemctl enable libvirtd.socket, or virtqemud.socket"),
   );
+  for (const disk of facts.lostSecrets) {
+    const how = "is decrypted by QEMU, with a passphrase that libvirt has not got after a boot";
+    steps.push(
+      step("crypt", disk, how, `nothing asks for it then; by hand: unterbau unlock vm:${printable(guest)} --start`),
+    );
+  }
   steps.push(guestStep(guest, facts));
   return steps;
 }

@@ -63,7 +63,7 @@ async function define(name: string, index: number, disks: string): Promise<void>
   await daemon.virsh("define", at("xml"));
 }
 
-async function life(verb: "unlock" | "lock", guest: string, ...args: string[]) {
+async function life(verb: "unlock" | "lock" | "backup", guest: string, ...args: string[]) {
   const r = await unterbau([verb, `vm:${guest}`, "--connect", daemon.uri, "--json", ...args], { env });
   const document = r.stdout.length === 0 ? null : (JSON.parse(r.stdout.toString()) as LifeDocument);
   if (document !== null) expect(ajv.validate(verb, document), ajv.errorsText()).toBe(true);
@@ -93,6 +93,12 @@ describe("unlock and lock of disks that QEMU decrypts", () => {
     expect(readFileSync(at("log"), "utf8")).toContain("secret-set-value");
     expect(readFileSync(at("log"), "utf8")).not.toContain(PASSPHRASE);
     expect((await unlock("mail")).steps).toEqual(["secret vda already"]);
+    // libvirt shows what QEMU has decrypted, and the folder is not encrypted.
+    const bare = await life("backup", "mail", "--live", "--to", at("backups"));
+    expect([bare.code, bare.stderr]).toEqual([
+      1,
+      expect.stringContaining("vda is encrypted on this host, and would lie in the clear"),
+    ]);
 
     const locked = await life("lock", "mail", "--timeout", "0", "--force-off");
     expect([locked.code, locked.steps], locked.stderr).toEqual([0, ["guest mail done", "secret vda done"]]);
