@@ -27,6 +27,10 @@ describe("where a guest's bytes may go", () => {
     const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
     const make = (place: string) => makeScratch({ folder: place, size: 2 ** 20, owner });
     expect(() => make("/nowhere")).toThrow(/\/nowhere cannot be used/);
+    const other = { uid: owner.uid + 65534, gid: owner.gid + 65534 };
+    expect(() => makeScratch({ folder, size: 2 ** 20, owner: other })).toThrow(
+      /cannot be entered by the user as whom QEMU runs/,
+    );
     expect(() => make("/proc")).toThrow(/\/proc/);
     if (restsOn(folder).kind !== "memory") expect(() => make(folder)).toThrow(/is not encrypted/);
     expect(readdirSync(folder).filter((name) => name.startsWith("unterbau-live"))).toEqual([]);

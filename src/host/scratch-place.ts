@@ -4,12 +4,12 @@ import {
   chownSync,
   constants,
   mkdtempSync,
-  readdirSync,
   readFileSync,
+  realpathSync,
   statfsSync,
   statSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { StorageError } from "../core/errors.ts";
 import { type HostDevice, isEncrypted, restsOn } from "./rests-on.ts";
 
@@ -44,7 +44,7 @@ export function makeScratch({ folder, size, owner }: ScratchOptions): string {
   const need = Math.min(size, ROOM_BYTES);
   const reasons: string[] = [];
   for (const place of folder === undefined ? PLACES : [folder]) {
-    const reason = unfit(place, need);
+    const reason = unfit(place, need, owner);
     if (reason !== null) {
       reasons.push(`${place} ${reason}`);
       continue;
@@ -65,9 +65,10 @@ export function makeScratch({ folder, size, owner }: ScratchOptions): string {
   );
 }
 
-function unfit(place: string, need: number): string | null {
+function unfit(place: string, need: number, owner: ScratchOptions["owner"]): string | null {
   try {
     accessSync(place, constants.W_OK | constants.X_OK);
+    if (!mayPass(realpathSync(place), owner)) return `cannot be entered by the user as whom QEMU runs (${owner.uid})`;
     const device = restsOn(place);
     const memory = device.kind === "memory";
     if (!memory && !isEncrypted(device)) return "is not encrypted";
@@ -77,6 +78,17 @@ function unfit(place: string, need: number): string | null {
     return room < need ? `has room for ${Math.max(0, Math.floor(room / 2 ** 20))} MiB only` : null;
   } catch {
     return "cannot be used";
+  }
+}
+
+/** Whether this user may go through a folder and all above it: /run/user/0 is root's alone. Other groups of the user's are not known. */
+function mayPass(folder: string, { uid, gid }: ScratchOptions["owner"]): boolean {
+  if (uid === 0) return true;
+  for (let at = folder; ; at = dirname(at)) {
+    const stat = statSync(at);
+    const bit = stat.uid === uid ? constants.S_IXUSR : stat.gid === gid ? constants.S_IXGRP : constants.S_IXOTH;
+    if ((stat.mode & bit) === 0) return false;
+    if (at === dirname(at)) return true;
   }
 }
 
@@ -100,20 +112,4 @@ function isSafe(path: string): boolean {
     return false;
   }
   return device.kind === "memory" || isEncrypted(device);
-}
-
-/** The user as whom the guest's QEMU runs; ours when it cannot be found. */
-export function ownerOfQemu(uuid: string): { uid: number; gid: number } {
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    try {
-      const argv = readFileSync(`/proc/${entry}/cmdline`, "latin1").split("\0");
-      if (argv[argv.indexOf("-uuid") + 1] !== uuid) continue;
-      const { uid, gid } = statSync(`/proc/${entry}`);
-      return { uid, gid };
-    } catch {
-      // It ended meanwhile, or is not ours to look at.
-    }
-  }
-  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }

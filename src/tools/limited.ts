@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { basename } from "node:path";
+import type { Writable } from "node:stream";
 import { StorageError } from "../core/errors.ts";
 
 /** A command that is asked to end is killed after so long, and no longer waited for after as long again: it may hang in the kernel. */
@@ -14,6 +15,8 @@ export interface LimitedOptions {
   readonly signal?: AbortSignal | undefined;
   /** Default: none, and then it is only asked, never killed: a checker may take its time to end in order. */
   readonly limitMs?: number;
+  /** Its standard input, from which it does not read: who waits for the end of that waits for the program, too, also when we are killed. */
+  readonly hold?: Writable | null | undefined;
   /** Between asking, killing and giving up. */
   readonly graceMs?: number;
 }
@@ -33,11 +36,11 @@ export function runLimited(
   path: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-  { input, inherit, signal, limitMs, graceMs = GRACE_MS }: LimitedOptions,
+  { input, inherit, signal, limitMs, hold, graceMs = GRACE_MS }: LimitedOptions,
 ): Promise<LimitedResult> {
   const child: ChildProcess = spawn(path, args, {
     env,
-    stdio: inherit ? ["inherit", inherit === "stdout" ? 1 : 2, 2] : ["pipe", "pipe", "pipe"],
+    stdio: inherit ? ["inherit", inherit === "stdout" ? 1 : 2, 2] : [hold ?? "pipe", "pipe", "pipe"],
   });
   const output: Buffer[] = [];
   const errors: Buffer[] = [];

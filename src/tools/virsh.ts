@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import type { Writable } from "node:stream";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
 import { findProgram } from "./find.ts";
@@ -11,6 +12,8 @@ export interface VirshOptions {
   /** Milliseconds until virsh is ended; default 30 s. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Its standard input, from which it does not read: who waits for its end waits for virsh, too, also when we are killed. */
+  readonly hold?: Writable | null | undefined;
 }
 
 /** A domain's XML has some ten KiB; a list of ten thousand guests has less than this, too. */
@@ -51,11 +54,14 @@ interface Ended {
 }
 
 function run(program: string, argv: readonly string[], options: VirshOptions): Promise<Ended> {
-  const { timeoutMs = TIMEOUT_MS, signal } = options;
+  const { timeoutMs = TIMEOUT_MS, signal, hold } = options;
   return new Promise((done, fail) => {
     // Its words are read here: always the English ones.
     const env = { ...process.env, LC_ALL: "C", LANGUAGE: "C" };
-    const child = spawn(program, argv, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, argv, {
+      env,
+      stdio: [hold ?? "ignore", "pipe", "pipe"],
+    });
     let ended: StorageError | null = null;
     const end = (error: StorageError) => {
       ended ??= error;
@@ -66,7 +72,7 @@ function run(program: string, argv: readonly string[], options: VirshOptions): P
     }, timeoutMs);
     const onAbort = () => end(new StorageError("cancelled", "cancelled"));
     signal?.addEventListener("abort", onAbort, { once: true });
-    const texts = [child.stdout, child.stderr].map((stream) => {
+    const texts = [child.stdout!, child.stderr!].map((stream) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       stream.on("data", (chunk: Buffer) => {

@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { printable } from "../bytes/text.ts";
 import { describeError, StorageError } from "../core/errors.ts";
 import type { LiveRecord } from "../host/live-store.ts";
@@ -14,15 +15,17 @@ type Ask = (command: string, ...options: string[]) => Promise<string>;
 
 /**
  * Does what begins a view, with `quiesce` between freezing the guest's file systems and thawing them. Nothing listens to Ctrl-C meanwhile: it
- * takes a moment, and must come to its end.
+ * takes a moment, and must come to its end. `hold`, the guardian's input, stays open as long as a command runs: were we killed, what the
+ * command is about to begin would be begun behind the guardian's back.
  */
 export async function inOneInstant(
   guest: Guest,
   { folder, uri, uuid }: LiveRecord,
   quiesce: boolean,
+  hold: Writable | null,
   begin: (ask: Ask) => Promise<void>,
 ): Promise<void> {
-  const ask: Ask = (command, ...options) => virsh([command, `--domain=${uuid}`, ...options], { uri });
+  const ask: Ask = (command, ...options) => virsh([command, `--domain=${uuid}`, ...options], { uri, hold });
   if (!quiesce) return begin(ask);
   const frozen = join(folder, FROZEN);
   writeFileSync(frozen, "");

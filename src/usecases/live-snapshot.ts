@@ -57,8 +57,9 @@ export async function openSnapshotView(guest: Guest, options: SnapshotOptions): 
   const view = new SnapshotView(stored, snapshots, () => guardian.kill());
   try {
     signal?.throwIfAborted();
-    await inOneInstant(guest, stored.record, quiesce, async () => {
-      for (const [i, volume] of volumes.entries()) await makeSnapshot(volume, snapshots[i]!.name, sizes[i]!);
+    await inOneInstant(guest, stored.record, quiesce, guardian.stdin, async () => {
+      for (const [i, volume] of volumes.entries())
+        await makeSnapshot(volume, snapshots[i]!.name, sizes[i]!, guardian.stdin);
     });
     const room = sizes.map((size) => `${Math.floor(size / MIB)} MiB`).join(", ");
     note?.(`looked at through snapshots of its logical volumes (${room} for what it overwrites meanwhile)`);

@@ -1,9 +1,11 @@
+import type { ChildProcess } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { printable } from "../bytes/text.ts";
 import { describeError, StorageError } from "../core/errors.ts";
 import { abandonedViews, forgetLive, noteLive, type StoredLive } from "../host/live-store.ts";
-import { makeScratch, ownerOfQemu, roomIn } from "../host/scratch-place.ts";
+import { type QemuProcess, qemuProcess } from "../host/qemu-process.ts";
+import { makeScratch, roomIn } from "../host/scratch-place.ts";
 import { backupXml } from "../libvirt/backup-xml.ts";
 import { nbdUri } from "../libvirt/place.ts";
 import { guardLiveView } from "../tools/live-guardian.ts";
@@ -50,7 +52,8 @@ export async function openLiveView(guest: Guest, options: LiveOptions): Promise<
       throw notPossible(error, guest);
     });
   }
-  const folder = makeScratch({ folder: options.scratch, size, owner: ownerOfQemu(guest.uuid) });
+  const qemu = qemuProcess(guest.uuid);
+  const folder = makeScratch({ folder: options.scratch, size, owner: qemu });
   let stored: StoredLive;
   try {
     stored = noteLive({ guest: guest.name, uuid: guest.uuid, uri, folder });
@@ -59,7 +62,7 @@ export async function openLiveView(guest: Guest, options: LiveOptions): Promise<
     throw error;
   }
   const guardian = guardLiveView(uri, guest.uuid, folder, stored.path);
-  const view = new OpenView(guest, stored, () => guardian.kill(), targets);
+  const view = new OpenView(guest, stored, guardian, targets, qemu);
   try {
     await view.begin(options);
     return view;
@@ -80,16 +83,18 @@ async function capacity(guest: Guest, target: string, signal: AbortSignal | unde
 class OpenView implements LiveView {
   readonly #guest: Guest;
   readonly #stored: StoredLive;
-  readonly #release: () => void;
+  readonly #guardian: ChildProcess;
   readonly #targets: readonly string[];
+  readonly #qemu: QemuProcess;
   #watch: NodeJS.Timeout | null = null;
   #full = false;
 
-  constructor(guest: Guest, stored: StoredLive, release: () => void, targets: readonly string[]) {
+  constructor(guest: Guest, stored: StoredLive, guardian: ChildProcess, targets: readonly string[], qemu: QemuProcess) {
     this.#guest = guest;
     this.#stored = stored;
-    this.#release = release;
+    this.#guardian = guardian;
     this.#targets = targets;
+    this.#qemu = qemu;
   }
 
   get sources(): readonly string[] {
@@ -102,9 +107,9 @@ class OpenView implements LiveView {
     const disks = this.#targets.map((target) => ({ target, scratch: join(folder, `${target}.scratch`) }));
     writeFileSync(xml, backupXml(this.#socket, disks), { mode: 0o600 });
     signal?.throwIfAborted();
-    await inOneInstant(this.#guest, this.#stored.record, quiesce, async (ask) => {
+    await inOneInstant(this.#guest, this.#stored.record, quiesce, this.#guardian.stdin, async (ask) => {
       await ask("backup-begin", `--backupxml=${xml}`).catch((error: unknown) => {
-        throw notPossible(error, this.#guest);
+        throw notPossible(confined(error, this.#guest, this.#qemu, folder), this.#guest);
       });
     });
     this.#watch = setInterval(() => void this.#look(), WATCH_MS);
@@ -121,11 +126,17 @@ class OpenView implements LiveView {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#watch) clearInterval(this.#watch);
     await endView(this.#stored);
-    this.#release();
+    this.#guardian.kill();
   }
 
+  /**
+   * QEMU makes it itself. What it reads and writes as a disk libvirt adds to its AppArmor profile, and so the scratch files; a socket it does not,
+   * so this has to lie where the profile lets QEMU make some.
+   */
   get #socket(): string {
-    return join(this.#stored.record.folder, "nbd.sock");
+    const { folder } = this.#stored.record;
+    const { profile, folder: own } = this.#qemu;
+    return profile !== null && own !== null ? join(own, `${basename(folder)}.sock`) : join(folder, "nbd.sock");
   }
 
   /** When the scratch file can grow no more QEMU fails the *guest's* write: the view is given up before that. */
@@ -140,6 +151,22 @@ class OpenView implements LiveView {
     this.#full = true;
     await abort(this.#stored).catch(() => undefined);
   }
+}
+
+/** Names the profile that keeps QEMU from a file or socket, and what may be added to it. */
+function confined(error: unknown, guest: Guest, { profile, folder: own }: QemuProcess, folder: string): unknown {
+  if (!(error instanceof StorageError) || profile === null || !/permission denied|not permitted/i.test(error.message))
+    return error;
+  const rules = [`${folder}/** rwk,`, ...(own === null ? [] : [`${own}/* rw,`])].join(" ");
+  return new StorageError(
+    "io",
+    `AppArmor (profile ${printable(profile)}) or a folder's mode keeps QEMU from what a view of ${printable(guest.name)} needs: ${error.message}`,
+    {
+      layer: "libvirt",
+      hint: `journalctl -k -g apparmor names what it denied; with ${rules} in /etc/apparmor.d/local/abstractions/libvirt-qemu it may, from the guest's next start on`,
+      cause: error,
+    },
+  );
 }
 
 /** What libvirt says when a driver, a QEMU or a kind of disk has no backups. */
