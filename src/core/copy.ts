@@ -3,7 +3,7 @@ import { alignDown, isZero } from "../bytes/integers.ts";
 import type { BlockDevice } from "./device.ts";
 
 /** Bytes read at once. */
-const CHUNK = 4 * 1024 * 1024;
+export const COPY_CHUNK = 4 * 1024 * 1024;
 /** Zeros are looked for in pieces of this size: a cluster of qcow2, and more than any file system's block. */
 const GRAIN = 64 * 1024;
 /** Bytes between two checkpoints. */
@@ -22,6 +22,8 @@ export interface CopyOptions {
   /** At most so many bytes a second, on the average; holes that are not written do not count. */
   readonly rate?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Two of `COPY_CHUNK` bytes, where the caller has memory that suits the source better. */
+  readonly buffers?: readonly Uint8Array[] | undefined;
 }
 
 export interface CopyProgress {
@@ -44,7 +46,7 @@ export async function copyDevice(
   const { blank, signal, every = CHECKPOINT, onCheckpoint, onProgress, rate } = options;
   const total = source.size;
   // One chunk is written while the next is read.
-  const buffers = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)] as const;
+  const buffers = options.buffers ?? [new Uint8Array(COPY_CHUNK), new Uint8Array(COPY_CHUNK)];
   let turn = 0;
   let writing: Promise<void> = Promise.resolve();
   let written = 0;
@@ -54,10 +56,9 @@ export async function copyDevice(
   const began = performance.now();
   let counted = 0;
   const slowDown = async (bytes: number): Promise<void> => {
-    if (rate === undefined) return;
     counted += bytes;
     for (;;) {
-      const ahead = (counted / rate) * 1000 - (performance.now() - began);
+      const ahead = (counted / rate!) * 1000 - (performance.now() - began);
       if (ahead <= 0) return;
       // Timers of more than 2^31 ms go off at once.
       await wait(Math.min(ahead, 60_000), undefined, { signal }).catch(() => signal?.throwIfAborted());
@@ -82,20 +83,22 @@ export async function copyDevice(
       signal?.throwIfAborted();
       if (extent.kind === "data") {
         // Chunks end on multiples of their size, so that a target's clusters are written whole.
-        const length = Math.min(alignDown(done, CHUNK) + CHUNK, end) - done;
+        const length = Math.min(alignDown(done, COPY_CHUNK) + COPY_CHUNK, end) - done;
         const bytes = buffers[turn++ % 2]!.subarray(0, length);
         await settled(source.read(bytes, done, { signal }), writing);
-        writing = data(bytes, done);
+        // The next read is sent off first: a write may be done in place.
+        const at = done;
+        writing = Promise.resolve().then(() => data(bytes, at));
         // It is awaited with the next chunk, or at the end.
         writing.catch(() => undefined);
         done += length;
-        await slowDown(length);
+        if (rate !== undefined) await slowDown(length);
       } else {
         await writing;
         // Where zeros are written they take as long as data, and are counted like it.
-        const stop = blank ? end : Math.min(alignDown(done, CHUNK) + CHUNK, end);
+        const stop = blank ? end : Math.min(alignDown(done, COPY_CHUNK) + COPY_CHUNK, end);
         await zeros(done, stop - done);
-        if (!blank) await slowDown(stop - done);
+        if (!blank && rate !== undefined) await slowDown(stop - done);
         done = stop;
       }
       onProgress?.({ done, total, written });

@@ -44,8 +44,9 @@ export interface FileDeviceOptions {
   readonly holes?: HoleFinder | undefined;
   readonly prefetcher?: Prefetcher | undefined;
   /**
-   * Large requests go to the thread pool, so that the caller can work on other data meanwhile: for copying. Else all are done in place,
-   * which takes less time.
+   * Large reads go to the thread pool, and what was written is sent on to the disk from there, so that the caller can work on other data
+   * meanwhile: for copying. So do writes while a file grows; where its blocks are there already they are done in place, with the data still in
+   * this processor's cache.
    */
   readonly background?: boolean | undefined;
   /** Open with O_EXCL: on a block device the kernel refuses while it is mounted or held. */
@@ -105,15 +106,15 @@ function hintFor(error: unknown): string | undefined {
   }
 }
 
-type Aside = (fd: number, bytes: Uint8Array, at: number, length: number, offset: number) => Promise<{ n: number }>;
+type Aside = (fd: number, bytes: Uint8Array, at: number, length: number, offset: number) => Promise<number>;
 
 const readAside: Aside = (fd, bytes, at, length, offset) =>
   new Promise((resolve, reject) => {
-    read(fd, bytes, at, length, offset, (error, n) => (error ? reject(error) : resolve({ n })));
+    read(fd, bytes, at, length, offset, (error, n) => (error ? reject(error) : resolve(n)));
   });
 const writeAside: Aside = (fd, bytes, at, length, offset) =>
   new Promise((resolve, reject) => {
-    write(fd, bytes, at, length, offset, (error, n) => (error ? reject(error) : resolve({ n })));
+    write(fd, bytes, at, length, offset, (error, n) => (error ? reject(error) : resolve(n)));
   });
 
 class BareFile implements BlockDevice {
@@ -165,7 +166,7 @@ class BareFile implements BlockDevice {
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
-    if (this.#background && into.length >= LARGE) return this.#aside("read", into, offset);
+    if (this.#background && into.length >= LARGE) return this.#aside(readAside, "read", into, offset);
     this.#guard("read", offset, () => {
       for (let done = 0; done < into.length; ) {
         const n = readSync(this.#fd, into, done, Math.min(CHUNK, into.length - done), offset + done);
@@ -176,12 +177,14 @@ class BareFile implements BlockDevice {
   }
 
   async write(from: Uint8Array, offset: number): Promise<void> {
-    if (this.#background && from.length >= LARGE) return this.#aside("write", from, offset);
+    if (this.#background && !this.#sendsEarly && from.length >= LARGE)
+      return this.#aside(writeAside, "write", from, offset);
     this.#guard("write", offset, () => {
       for (let done = 0; done < from.length; ) {
         done += writeSync(this.#fd, from, done, Math.min(CHUNK, from.length - done), offset + done);
       }
     });
+    if (this.#background) this.#sendEarly(from.length);
   }
 
   async zero(offset: number, length: number): Promise<void> {
@@ -245,14 +248,12 @@ class BareFile implements BlockDevice {
     });
   }
 
-  async #aside(what: "read" | "write", bytes: Uint8Array, offset: number): Promise<void> {
-    const act = what === "read" ? readAside : writeAside;
+  async #aside(act: Aside, what: "read" | "write", bytes: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       try {
-        const { n } = await act(this.#fd, bytes, done, bytes.length - done, offset + done);
+        const n = await act(this.#fd, bytes, done, bytes.length - done, offset + done);
         if (n === 0) throw new Error("the file ended early: it was truncated while it was open");
         done += n;
-        if (what === "write") this.#sendEarly(n);
       } catch (error) {
         this.#guard(what, offset, () => {
           throw error;

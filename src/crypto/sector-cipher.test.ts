@@ -3,9 +3,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EvpCipher, MUCH } from "./evp.ts";
 import { cipherSpec, sectorCipher } from "./sector-cipher.ts";
-import { CRYPT_CHUNK, workBuffers } from "./xor.ts";
+import { CRYPT_CHUNK, workBuffers, xorEngine } from "./xor.ts";
 import { xtsCipher } from "./xts.ts";
 
+const MIB = 1024 * 1024;
 const hex = (text: string) => new Uint8Array(Buffer.from(text.replace(/\s/g, ""), "hex"));
 const count = (length: number, seed: number) =>
   Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 255);
@@ -164,15 +165,24 @@ describe("work buffers", () => {
     }
   });
 
-  it("are ordinary memory for a second reader, and for who wants more than there is", () => {
-    using first = workBuffers(1, 4096);
-    using second = workBuffers(1, 4096);
-    using large = workBuffers(1, 64 * 1024 * 1024);
-    expect(second.buffers[0]!.buffer).not.toBe(first.buffers[0]!.buffer);
-    expect(large.buffers[0]!.length).toBe(64 * 1024 * 1024);
-    first[Symbol.dispose]();
-    using third = workBuffers(1, 4096);
-    expect(third.buffers[0]!.buffer).toBe(first.buffers[0]!.buffer);
+  it("lie apart for each who has some, and are ordinary memory for who wants more than is left", () => {
+    const shared = xorEngine().data.buffer;
+    using first = workBuffers(1, 4 * MIB);
+    const second = workBuffers(2, 1 * MIB);
+    using third = workBuffers(1, 6 * MIB);
+    using fourth = workBuffers(1, 4096);
+    const parts = [first, second, third].flatMap((work) => [...work.buffers]);
+    const places = parts.map((part) => [part.byteOffset, part.byteOffset + part.length]).sort((a, b) => a[0]! - b[0]!);
+    expect(parts.every((part) => part.buffer === shared)).toBe(true);
+    expect(places.every(([start], i) => i === 0 || start! >= places[i - 1]![1]!)).toBe(true);
+    expect(fourth.buffers[0]!.buffer).not.toBe(shared);
+    // What one gave back is another's, once.
+    second[Symbol.dispose]();
+    second[Symbol.dispose]();
+    using fifth = workBuffers(1, 2 * MIB);
+    using sixth = workBuffers(1, 2 * MIB);
+    expect(fifth.buffers[0]!.byteOffset).toBe(second.buffers[0]!.byteOffset);
+    expect(sixth.buffers[0]!.buffer).not.toBe(shared);
   });
 });
 

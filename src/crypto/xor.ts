@@ -12,7 +12,7 @@ const OTHER = CRYPT_CHUNK;
 const TWEAKS = 2 * CRYPT_CHUNK;
 /** Then buffers for callers, whose content is worked on where it is. Memory that nobody touches costs nothing. */
 const BUFFERS = 3 * CRYPT_CHUNK;
-const BUFFERS_BYTES = 8 * 1024 * 1024;
+const BUFFERS_BYTES = 12 * 1024 * 1024;
 
 interface Exports {
   readonly memory: WasmMemory;
@@ -37,8 +37,8 @@ export interface XorEngine {
   xorTweaks(sectors: number, sectorBytes: number, place?: number): void;
   /** XORs `other[0..bytes)` into what lies at `place`; bytes: a positive multiple of 16. */
   xor(bytes: number, place?: number): void;
-  /** Null while somebody has them. */
-  borrowBuffers(): { readonly all: Uint8Array; release(): void } | null;
+  /** So many bytes in a row for a caller's own use; null where no such run is left. */
+  borrow(bytes: number): { readonly memory: Uint8Array; release(): void } | null;
 }
 
 let engine: XorEngine | undefined;
@@ -50,7 +50,8 @@ export function xorEngine(): XorEngine {
 
 function create(): XorEngine {
   const wasm = wasmInstance(XTS_WASM) as Exports;
-  let borrowed = false;
+  /** What is lent out, ascending. */
+  const lent: { readonly start: number; readonly end: number }[] = [];
   return {
     data: new Uint8Array(wasm.memory.buffer, DATA, CRYPT_CHUNK),
     other: new Uint8Array(wasm.memory.buffer, OTHER, CRYPT_CHUNK),
@@ -58,15 +59,18 @@ function create(): XorEngine {
     place: (bytes) => (bytes.buffer === wasm.memory.buffer ? bytes.byteOffset : null),
     xorTweaks: (sectors, sectorBytes, place = DATA) => wasm.xorTweaks(place, OTHER, TWEAKS, sectors, sectorBytes),
     xor: (bytes, place = DATA) => wasm.xor(place, OTHER, bytes),
-    borrowBuffers() {
-      if (borrowed) return null;
-      borrowed = true;
-      let given = false;
+    borrow(bytes) {
+      let start = BUFFERS;
+      let index = 0;
+      while (index < lent.length && lent[index]!.start - start < bytes) start = lent[index++]!.end;
+      if (start + bytes > BUFFERS + BUFFERS_BYTES) return null;
+      const range = { start, end: start + bytes };
+      lent.splice(index, 0, range);
       return {
-        all: new Uint8Array(wasm.memory.buffer, BUFFERS, BUFFERS_BYTES),
+        memory: new Uint8Array(wasm.memory.buffer, start, bytes),
         release: () => {
-          if (!given) borrowed = false;
-          given = true;
+          const at = lent.indexOf(range);
+          if (at >= 0) lent.splice(at, 1);
         },
       };
     },
@@ -74,13 +78,13 @@ function create(): XorEngine {
 }
 
 /**
- * Buffers of `bytes` each for reading much, in memory where decryption needs no copies of it: given back by disposal, when nothing is read
- * into them any more. Ordinary memory where nothing is encrypted, or another has them.
+ * Buffers of `bytes` each for reading and writing much, in memory where encryption needs no copies of it: given back by disposal, when
+ * nothing is read into them any more. Ordinary memory where nothing is encrypted, or others have it all.
  */
 export function workBuffers(count: number, bytes: number): Disposable & { readonly buffers: readonly Uint8Array[] } {
-  const found = count * bytes <= BUFFERS_BYTES ? engine?.borrowBuffers() : null;
+  const found = engine?.borrow(count * bytes) ?? null;
   const buffers = Array.from({ length: count }, (_, i) =>
-    found ? found.all.subarray(i * bytes, (i + 1) * bytes) : new Uint8Array(bytes),
+    found ? found.memory.subarray(i * bytes, (i + 1) * bytes) : new Uint8Array(bytes),
   );
   return { buffers, [Symbol.dispose]: () => found?.release() };
 }

@@ -1,6 +1,6 @@
 ;; The XOR loops of AES-XTS and AES-CBC, for scripts/build-wasm.mjs. See xor.ts for the memory's layout.
 (module
-  (memory (export "memory") 131)
+  (memory (export "memory") 195)
 
   ;; XORs the tweaks of `sectors` sectors into data[$d0 ..], and leaves them at $e0, one for each block. On entry $tweaks holds one
   ;; encrypted tweak of 16 bytes a sector. Within a sector each following block's tweak is the one before times x in GF(2^128),

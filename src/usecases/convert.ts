@@ -1,10 +1,11 @@
 import { statSync } from "node:fs";
 import { alignDown } from "../bytes/integers.ts";
-import { type CopyProgress, copyDevice } from "../core/copy.ts";
+import { COPY_CHUNK, type CopyProgress, copyDevice } from "../core/copy.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { Json } from "../core/finding.ts";
 import type { KeyProvider } from "../core/layer.ts";
+import { workBuffers } from "../crypto/xor.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { Stack } from "../stack/resolver.ts";
 import type { TreeNode } from "../stack/tree.ts";
@@ -50,6 +51,7 @@ export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
   const began = performance.now();
   await using opened = await openForInspection({ ...options, streaming: true });
   const source = sourceDevice(opened.stack, options.volume);
+  using work = workBuffers(2, COPY_CHUNK);
   const tellOf = {
     path,
     format,
@@ -74,6 +76,7 @@ export async function convert(given: ConvertOptions): Promise<ConvertDocument> {
       onCheckpoint: (done) => target.checkpoint(done),
       onProgress: (p) => onProgress?.("copying", p),
       rate: options.rate,
+      buffers: work.buffers,
       signal,
     });
     await target.checkpoint(progress.done);

@@ -2,6 +2,7 @@ import type { BlockDevice, Capabilities, Extent, IoOptions } from "../../core/de
 import { StorageError } from "../../core/errors.ts";
 import type { SectorCipher } from "../../crypto/sector-cipher.ts";
 import { IV_SECTOR } from "../../crypto/sector-cipher.ts";
+import { workBuffers } from "../../crypto/xor.ts";
 
 /** Requests are worked off in pieces of this many bytes, so that an abort is seen between them. */
 const PIECE = 1024 * 1024;
@@ -24,14 +25,27 @@ interface CryptDeviceOptions {
 
 /** Memory of pieces that were written, for the next ones: fresh memory is faulted in page by page, which takes as long as to encrypt it. */
 class SparePieces {
-  readonly #free: Uint8Array[] = [];
+  #work: ReturnType<typeof workBuffers> | null = null;
+  #free: Uint8Array[] = [];
 
   take(length: number): Uint8Array {
-    return (length === PIECE ? this.#free.pop() : undefined) ?? new Uint8Array(length);
+    if (length !== PIECE) return new Uint8Array(length);
+    if (this.#work === null) {
+      this.#work = workBuffers(SPARE_PIECES, PIECE);
+      this.#free = [...this.#work.buffers];
+    }
+    return this.#free.pop() ?? new Uint8Array(length);
   }
 
   give(piece: Uint8Array): void {
-    if (piece.length === PIECE && this.#free.length < SPARE_PIECES) this.#free.push(piece);
+    if (this.#work?.buffers.includes(piece)) this.#free.push(piece);
+  }
+
+  /** A piece that was not given back may still be held below: its memory then stays taken. */
+  release(): void {
+    if (this.#free.length === SPARE_PIECES) this.#work?.[Symbol.dispose]();
+    this.#work = null;
+    this.#free = [];
   }
 }
 
@@ -119,7 +133,9 @@ export class CryptDevice implements BlockDevice {
     return this.#o.below.flush();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#spare.release();
+  }
 
   /** Encrypts `own` in place and writes it. */
   async #put(own: Uint8Array, offset: number, options?: IoOptions): Promise<void> {
