@@ -1,6 +1,7 @@
 import type { BlockDevice, Extent } from "../core/device.ts";
 import { allocationStatus, runsOf } from "./allocation.ts";
 import type { Agreement } from "./negotiation.ts";
+import { Outgoing } from "./outgoing.ts";
 import {
   Chunk,
   ChunkFlag,
@@ -56,10 +57,12 @@ interface Range {
 export class Executor {
   readonly #shared: Shared;
   readonly #writer: SocketWriter;
+  readonly #data: Outgoing;
 
   constructor(shared: Shared, writer: SocketWriter) {
     this.#shared = shared;
     this.#writer = writer;
+    this.#data = new Outgoing(writer, PIECE);
   }
 
   /** `payload`: what a write brought, or null when it was longer than allowed. */
@@ -118,26 +121,30 @@ export class Executor {
   }
 
   async #readSimple(request: Request, { offset, length }: Range): Promise<void> {
-    const out = Buffer.alloc(length);
+    const out = this.#data.take(length);
     await this.#onDevice(() => this.#shared.device.read(out, offset));
-    await this.#writer.send(encodeSimpleReply(request.cookie, 0), out);
+    await this.#data.send(encodeSimpleReply(request.cookie, 0), out);
   }
 
-  /** Each chunk's bytes are read before its header is sent, so that a failure is an error chunk and never a padded one. */
+  /** Each chunk's bytes are read before its header is sent, so that a failure is an error chunk and never a padded one. The last chunk says that it is. */
   async #readStructured(request: Request, range: Range): Promise<void> {
-    for (const run of await this.#contentOf(request, range)) {
+    const runs = await this.#contentOf(request, range);
+    if (runs.length === 0) return this.#chunk(request, Chunk.NONE, ChunkFlag.DONE);
+    const step = request.flags & CommandFlag.DF ? MAX_PAYLOAD : PIECE;
+    for (const [i, run] of runs.entries()) {
+      const end = run.offset + run.length;
+      const flags = (stop: number) => (i === runs.length - 1 && stop === end ? ChunkFlag.DONE : 0);
       if (run.kind !== "data") {
-        await this.#chunk(request, Chunk.OFFSET_HOLE, 0, encodeU64(BigInt(run.offset)), encodeU32(run.length));
+        await this.#chunk(request, Chunk.OFFSET_HOLE, flags(end), encodeU64(BigInt(run.offset)), encodeU32(run.length));
         continue;
       }
-      const step = request.flags & CommandFlag.DF ? MAX_PAYLOAD : PIECE;
-      for (let at = run.offset; at < run.offset + run.length; at += step) {
-        const bytes = Buffer.alloc(Math.min(step, run.offset + run.length - at));
+      for (let at = run.offset; at < end; at += step) {
+        const bytes = this.#data.take(Math.min(step, end - at));
         await this.#onDevice(() => this.#shared.device.read(bytes, at));
-        await this.#chunk(request, Chunk.OFFSET_DATA, 0, encodeU64(BigInt(at)), bytes);
+        const header = encodeChunkHeader(request.cookie, Chunk.OFFSET_DATA, flags(at + bytes.length), 8 + bytes.length);
+        await this.#data.send(header, encodeU64(BigInt(at)), bytes);
       }
     }
-    await this.#chunk(request, Chunk.NONE, ChunkFlag.DONE);
   }
 
   /** The range as runs of data and of zeros worth a chunk of their own. */

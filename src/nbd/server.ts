@@ -27,6 +27,8 @@ export interface ServeNbdOptions {
   readonly handshakeTimeoutMs?: number;
   /** Milliseconds that clients have to take their last replies when the server closes. */
   readonly closingTimeoutMs?: number;
+  /** Is given each client's socket, as a descriptor, before anything is sent. */
+  readonly onConnection?: ((fd: number) => void) | undefined;
 }
 
 export interface NbdServer extends AsyncDisposable {
@@ -61,6 +63,8 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
       socket.destroy();
       return;
     }
+    const fd = descriptorOf(socket);
+    if (fd !== null) options.onConnection?.(fd);
     const client = new Client(socket, shared, exported, options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
     clients.add(client);
     void client.done.then(() => clients.delete(client));
@@ -84,6 +88,12 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
   const onAbort = () => void close();
   signal?.addEventListener("abort", onAbort, { once: true });
   return { socketPath, closed: ended, close, [Symbol.asyncDispose]: close };
+}
+
+/** Node has it, and tells nobody. */
+function descriptorOf(socket: Socket): number | null {
+  const fd = (socket as unknown as { readonly _handle?: { readonly fd?: unknown } })._handle?.fd;
+  return typeof fd === "number" && fd >= 0 ? fd : null;
 }
 
 function share(options: ServeNbdOptions): Shared {

@@ -100,4 +100,18 @@ export class SocketWriter {
       socket.on("close", closed);
     });
   }
+
+  /** The same, but returns once the system has taken all of it: the parts may be changed then. */
+  async sendWhole(...parts: Uint8Array[]): Promise<void> {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) throw connectionLost();
+    await new Promise<void>((resolve, reject) => {
+      socket.cork();
+      for (const [i, part] of parts.entries()) {
+        if (i < parts.length - 1) socket.write(part);
+        else socket.write(part, (error) => (error ? reject(connectionLost(error.message)) : resolve()));
+      }
+      socket.uncork();
+    });
+  }
 }

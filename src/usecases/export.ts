@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import type { Run } from "../host/run.ts";
+import { widenSocket } from "../host/socket-size.ts";
 import { serveNbd } from "../nbd/server.ts";
 import { openForInspection, openForWriting, readableVolume, type SourceOptions } from "./sources.ts";
 import { serveVisibleFile } from "./visible-file.ts";
@@ -71,7 +72,13 @@ async function serve(device: BlockDevice, options: ExportOptions, onFlush: () =>
   const ended: Promise<unknown>[] = [];
   if (signal) ended.push(signal.aborted ? Promise.resolve() : once(signal, "abort"));
   if (nbd !== undefined) {
-    await using server = await serveNbd({ device, socketPath: nbd, readOnly: !write, onFlush });
+    await using server = await serveNbd({
+      device,
+      socketPath: nbd,
+      readOnly: !write,
+      onFlush,
+      onConnection: widenSocket,
+    });
     onReady(device.size);
     await Promise.race([...ended, server.closed]);
     return;
