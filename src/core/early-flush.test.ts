@@ -60,3 +60,33 @@ it("keeps an error of that for every flush that somebody waits for", async () =>
   await expect(device.flush()).rejects.toMatchObject({ code: "io" });
   await device[Symbol.asyncDispose]();
 });
+
+it("has the system begin to write what a growing file got, all of it, one part at a time", async () => {
+  truncateSync(join(folder, "disk"), 0);
+  truncateSync(join(folder, "disk"), 66 * MIB);
+  const parts: { fd: number; offset: number; length: number; done: () => void }[] = [];
+  const writeBack = (fd: number, offset: number, length: number) =>
+    new Promise<void>((done) => {
+      parts.push({ fd, offset, length, done });
+    });
+  const device = openFileDevice(join(folder, "disk"), { writable: true, background: true, writeBack });
+  const piece = new Uint8Array(4 * MIB).fill(7);
+  for (let at = 0; at < 32 * MIB; at += piece.length) await device.write(piece, at);
+  expect(parts.map(({ offset, length }) => [offset, length])).toEqual([[0, 16 * MIB]]);
+  parts[0]!.done();
+  // What came meanwhile goes with the next.
+  await device.write(piece, 32 * MIB);
+  expect(parts.map(({ offset, length }) => [offset, length])).toEqual([
+    [0, 16 * MIB],
+    [16 * MIB, 20 * MIB],
+  ]);
+  // Its descriptor is not closed while the system uses it.
+  let closed = false;
+  const closing = device[Symbol.asyncDispose]().then(() => {
+    closed = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(closed).toBe(false);
+  parts[1]!.done();
+  await closing;
+});

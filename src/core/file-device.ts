@@ -22,8 +22,11 @@ const ZEROS = new Uint8Array(1024 * 1024);
 /** From so many bytes on, the way to the thread pool and back costs little beside the request itself. */
 const LARGE = 256 * 1024;
 
+const PIECE = 1024 * 1024;
 /** In the background, so many written bytes are sent on to the disk while the next are made: the last flush then has little left to wait for. */
 const EARLY = 64 * 1024 * 1024;
+/** The same where a file grows: the disk is to have work from early on. */
+const EARLY_GROWING = 16 * 1024 * 1024;
 
 /** Finds the next data or hole at or after an offset (lseek(2) SEEK_DATA and SEEK_HOLE). */
 export interface HoleFinder {
@@ -36,6 +39,9 @@ export interface HoleFinder {
 /** Has a file's bytes brought into the page cache while the caller goes on (posix_fadvise(2), POSIX_FADV_WILLNEED). Whether it works does not matter. */
 export type Prefetcher = (fd: number, offset: number, length: number) => void;
 
+/** Has the system begin to write a file's bytes to the disk (sync_file_range(2)). Makes nothing durable and hides no error from a flush; never rejects. */
+export type WriteBack = (fd: number, offset: number, length: number) => Promise<void>;
+
 export interface FileDeviceOptions {
   readonly writable?: boolean;
   /** Bytes, for block devices (their stat size is 0). Default: the file's size. */
@@ -43,6 +49,8 @@ export interface FileDeviceOptions {
   readonly sectorSize?: number;
   readonly holes?: HoleFinder | undefined;
   readonly prefetcher?: Prefetcher | undefined;
+  /** For `background`, while a file grows. */
+  readonly writeBack?: WriteBack | undefined;
   /**
    * Large reads go to the thread pool, and what was written is sent on to the disk from there, so that the caller can work on other data
    * meanwhile: for copying. So do writes while a file grows; where its blocks are there already they are done in place, with the data still in
@@ -126,8 +134,11 @@ class BareFile implements BlockDevice {
   readonly #path: string;
   readonly #holes: HoleFinder | undefined;
   readonly #background: boolean;
-  /** Only where all blocks are there already: while a file grows, flushing it and writing to it are in each other's way. */
+  /** All blocks are there already. While a file grows, flushing it and writing to it are in each other's way. */
   readonly #sendsEarly: boolean;
+  readonly #writeBack: WriteBack | undefined;
+  /** What was written since the last write-back began, from its first byte to its last. */
+  #dirty: { start: number; end: number } | null = null;
   /** Bytes written since the last flush began. */
   #unsent = 0;
   /** A flush that goes on beside the writing; it never rejects. */
@@ -140,6 +151,7 @@ class BareFile implements BlockDevice {
     this.#path = path;
     this.#size = options.size ?? stat.size;
     this.#background = options.background ?? false;
+    this.#writeBack = options.writeBack;
     this.#sendsEarly = stat.isBlockDevice() || (stat.size > 0 && stat.blocks * 512 >= stat.size);
     this.#holes = stat.isFile() ? options.holes : undefined;
     this.caps = {
@@ -177,8 +189,11 @@ class BareFile implements BlockDevice {
   }
 
   async write(from: Uint8Array, offset: number): Promise<void> {
-    if (this.#background && !this.#sendsEarly && from.length >= LARGE)
-      return this.#aside(writeAside, "write", from, offset);
+    if (this.#background && !this.#sendsEarly && from.length >= LARGE) {
+      await this.#aside(writeAside, "write", from, offset);
+      this.#sendGrown(offset, from.length);
+      return;
+    }
     this.#guard("write", offset, () => {
       for (let done = 0; done < from.length; ) {
         done += writeSync(this.#fd, from, done, Math.min(CHUNK, from.length - done), offset + done);
@@ -248,10 +263,26 @@ class BareFile implements BlockDevice {
     });
   }
 
+  #sendGrown(offset: number, length: number): void {
+    if (!this.#writeBack) return;
+    this.#unsent += length;
+    this.#dirty = {
+      start: Math.min(this.#dirty?.start ?? offset, offset),
+      end: Math.max(this.#dirty?.end ?? 0, offset + length),
+    };
+    if (this.#unsent < EARLY_GROWING || this.#early) return;
+    const { start, end } = this.#dirty;
+    this.#unsent = 0;
+    this.#dirty = null;
+    this.#early = this.#writeBack(this.#fd, start, end - start).then(() => {
+      this.#early = null;
+    });
+  }
+
   async #aside(act: Aside, what: "read" | "write", bytes: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       try {
-        const n = await act(this.#fd, bytes, done, bytes.length - done, offset + done);
+        const n = await act(this.#fd, bytes, done, Math.min(bytes.length - done, PIECE), offset + done);
         if (n === 0) throw new Error("the file ended early: it was truncated while it was open");
         done += n;
       } catch (error) {

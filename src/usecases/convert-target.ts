@@ -10,6 +10,7 @@ import { lockSource } from "../host/locks.ts";
 import { openSource } from "../host/open-source.ts";
 import { stateDir } from "../host/run-store.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
+import { systemWriteBack } from "../host/write-back.ts";
 import { createQcow2 } from "../layers/qcow2/create.ts";
 import type { TreeNode } from "../stack/tree.ts";
 import {
@@ -71,7 +72,9 @@ async function openNew(options: TargetOptions): Promise<Target> {
   await using cleanup = new Cleanup();
   if (!state) create(part);
   const open = async (writable: boolean, into: Cleanup): Promise<BlockDevice> => {
-    const file = into.use(openFileDevice(part, { writable, holes: systemHoles(), background: true }));
+    const file = into.use(
+      openFileDevice(part, { writable, holes: systemHoles(), background: true, writeBack: systemWriteBack }),
+    );
     lockSource(file.fd, part, writable ? "write" : "read");
     if (writable && !state) await (format === "raw" ? file.resize!(size) : createQcow2(file, { size }));
     if (format === "raw") return file;

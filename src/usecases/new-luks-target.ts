@@ -7,6 +7,7 @@ import { ioError, StorageError } from "../core/errors.ts";
 import { openFileDevice } from "../core/file-device.ts";
 import { systemHoles } from "../host/holes.ts";
 import { lockSource } from "../host/locks.ts";
+import { systemWriteBack } from "../host/write-back.ts";
 import type { FormatParameters } from "../tools/cryptsetup.ts";
 import {
   contentOf,
@@ -84,7 +85,9 @@ export async function openNewLuks(
   }
   await using cleanup = new Cleanup();
   const open = async (writable: boolean, into: Cleanup): Promise<BlockDevice> => {
-    const file = into.use(openFileDevice(part, { writable, holes: systemHoles(), background: true }));
+    const file = into.use(
+      openFileDevice(part, { writable, holes: systemHoles(), background: true, writeBack: systemWriteBack }),
+    );
     lockSource(file.fd, part, writable ? "write" : "read");
     const stack = into.use(await stackOn(file, part, { format: "raw", writable }, { ...options, keys: luks.keys }));
     return contentOf(luksIn(stack.tree.roots[0]!.children[0]!, part));
