@@ -12,6 +12,10 @@ export function knowsCompression(type: number): boolean {
   return type === DEFLATE || type === ZSTD;
 }
 
+export function isZstd(type: number): boolean {
+  return type === ZSTD;
+}
+
 /**
  * Expands one compressed cluster to exactly `clusterSize` bytes. `input` may go on after the stream's end (the last sector is
  * shared with the next cluster). `at` is the data's offset in the file, for errors. `aside`: on another thread, where that is
