@@ -29,6 +29,7 @@ fuse2fs:fuse2fs:shows the files of ext volumes
 fusermount3:fuse3:mounts them
 virsh:libvirt-clients:finds guests by name
 libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
+xmllint:libxml2-utils:validates XML for libvirt
 qemu-system-x86_64:qemu-system-x86:the same
 restic:restic:keeps backups in tests
 borg:borgbackup:the same
