@@ -114,12 +114,12 @@ function appendix(w: PaperWriter): void {
   });
   w.table(
     [
-      { title: { de: "Klassische Kontrolle", en: "Classical control" }, width: 17 },
-      { title: { de: "Kapitel", en: "Chapter" }, width: 17 },
+      { title: { de: "Klassische Kontrolle", en: "Classical control" }, width: 20 },
+      { title: { de: "Kapitel", en: "Chapter" }, width: 18 },
       { title: { de: "SCC Anh. III", en: "SCC annex III" }, width: 10 },
-      { title: { de: "SDM-Ziele", en: "SDM goals" }, width: 16 },
-      { title: { de: "Prüfungen (Stand)", en: "Checks (state)" }, width: 26 },
-      { title: { de: "Fragen", en: "Questions" }, width: 14 },
+      { title: { de: "SDM-Ziele", en: "SDM goals" }, width: 18 },
+      { title: { de: "Prüfungen (Stand)", en: "Checks (state)" }, width: 22 },
+      { title: { de: "Fragen", en: "Questions" }, width: 12 },
     ],
     CROSSWALK.map(({ control, layout, scc, sdm, checks, questions }) => [
       list(control[lang]),

@@ -24,6 +24,9 @@ import { withFixedTimes } from "./zip-times.ts";
 /** Twentieths of a point: A4 with margins of 20 mm. */
 const PAGE = { width: 11906, height: 16838 };
 const MARGIN = 1134;
+/** Room for a header of two lines above the text. */
+const TOP = 1474;
+const HEADER = 624;
 const LINE = PAGE.width - 2 * MARGIN;
 const MONO = "DejaVu Sans Mono";
 const PLACE = { de: "Ort, Datum, Unterschrift", en: "Place, date, signature" };
@@ -35,6 +38,7 @@ export async function docx(paper: Paper): Promise<Uint8Array> {
   const small = (children: (string | (typeof PageNumber)[keyof typeof PageNumber])[]) =>
     new Paragraph({ alignment: AlignmentType.RIGHT, children: [new TextRun({ children, size: 16, color: "505050" })] });
   const document = new Document({
+    hyphenation: { autoHyphenation: true },
     title: paper.title,
     description: paper.subtitle,
     creator: "Unterbau",
@@ -65,7 +69,7 @@ export async function docx(paper: Paper): Promise<Uint8Array> {
     sections: [
       {
         properties: {
-          page: { size: PAGE, margin: { top: MARGIN, bottom: MARGIN, left: MARGIN, right: MARGIN } },
+          page: { size: PAGE, margin: { top: TOP, header: HEADER, bottom: MARGIN, left: MARGIN, right: MARGIN } },
         },
         headers: { default: new Header({ children: [small([`${paper.title} · ${paper.subtitle}`])] }) },
         footers: {
@@ -141,17 +145,17 @@ function blocks(block: Block, paper: Paper): (Paragraph | Table)[] {
     case "figure":
       return figure(block, paper);
     case "signature":
-      return block.places.map(
-        ({ role, name }) =>
-          new Paragraph({
-            spacing: { before: 1000 },
-            keepLines: true,
-            border: { top: { style: "single", size: 6, color: "000000", space: 4 } },
-            children: [
-              new TextRun({ text: `${PLACE[paper.lang]} · ${role}${name === null ? "" : `: ${name}`}`, size: 18 }),
-            ],
-          }),
-      );
+      // Between them something must stand: lines of neighbours with the same border are drawn as one.
+      return block.places.flatMap(({ role, name }) => [
+        new Paragraph({ spacing: { before: 700 }, keepNext: true, children: [] }),
+        new Paragraph({
+          keepLines: true,
+          border: { top: { style: "single", size: 6, color: "000000", space: 4 } },
+          children: [
+            new TextRun({ text: `${PLACE[paper.lang]} · ${role}${name === null ? "" : `: ${name}`}`, size: 18 }),
+          ],
+        }),
+      ]);
   }
 }
 

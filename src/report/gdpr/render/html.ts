@@ -16,10 +16,10 @@ code{font:.85em "DejaVu Sans Mono",Consolas,monospace;overflow-wrap:anywhere}
 aside{border-left:4px solid #555;background:#f3f3f3;padding:.4rem 1rem;margin:1.2rem 0}
 .mark{color:#333;font-size:.78em;white-space:normal}.mark.open{font-weight:bold}
 figure{margin:1.2rem 0;overflow-x:auto}figure svg{max-width:100%;height:auto}figcaption{font-size:.88rem}
-.sign{display:flex;gap:3rem;margin-top:3rem;break-inside:avoid}.sign div{flex:1;border-top:1px solid #111;padding-top:.3rem;margin-top:3rem;font-size:.88rem}
+.sign{display:flex;gap:3rem;margin-top:3rem;break-inside:avoid;break-before:avoid}.sign div{flex:1;border-top:1px solid #111;padding-top:.3rem;margin-top:3rem;font-size:.88rem}
 nav ul{columns:2;font-size:.9rem}
 @page{size:A4;margin:20mm 18mm}
-@media print{body{font-size:10.5pt;max-width:none;margin:0;padding:0}nav{display:none}thead{display:table-header-group}tr,figure,aside{break-inside:avoid}h2,h3{break-after:avoid}a{color:inherit;text-decoration:none}}`;
+@media print{figure{overflow:visible}figure svg{max-height:23cm}body{font-size:10.5pt;max-width:none;margin:0;padding:0}nav{display:none}thead{display:table-header-group}tr,figure,aside{break-inside:avoid}h2,h3{break-after:avoid}a{color:inherit;text-decoration:none}}`;
 
 /** One file that needs no other, and prints well. */
 export function html(paper: Paper): string {

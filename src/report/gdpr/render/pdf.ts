@@ -72,9 +72,9 @@ function blockData(block: Block, { lang }: Paper): unknown {
       return { ...block, rows: block.rows.map((row) => row.map(cell)) };
     case "figure": {
       const guest = joined(block.drawing.guest);
-      const { svg, width } = drawingSvg(block.drawing, lang, FONT);
+      const { svg, width, height } = drawingSvg(block.drawing, lang, FONT);
       const caption = `${block.caption} ${guest}`;
-      return { kind: "figure", caption, svg, width, alt: described(block.drawing, lang) };
+      return { kind: "figure", caption, svg, width, height, alt: described(block.drawing, lang) };
     }
     case "signature":
       return block;

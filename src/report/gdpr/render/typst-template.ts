@@ -17,14 +17,18 @@ export const TEMPLATE = `
 #show raw: set text(font: "DejaVu Sans Mono", size: 8pt)
 #set table(stroke: 0.5pt + luma(140), inset: 4pt)
 
+#let numbers = regex("([0-9][.:])\\u{200B}([0-9])")
+#let whole(m) = m.captures.join()
 // Long names and hashes may be cut after any of these, or every 16 characters.
 #let soft(s) = {
   s.replace(regex("[/_.:=,@+]|-[a-z]"), m => m.text.replace(regex("[/_.:=,@+-]"), n => n.text + "\\u{200B}")).replace(regex("[0-9A-Za-z]{24,}"), m => m.text.clusters().chunks(16).map(c => c.join()).join("\\u{200B}"))
+    // Neither times nor versions; twice, as one digit may stand between two.
+    .replace(numbers, whole).replace(numbers, whole)
 }
 #let run(r) = {
   if r.m { raw(soft(r.t)) } else if r.s { strong(text(soft(r.t))) } else { text(soft(r.t)) }
 }
-#let mark(m) = text(8pt, fill: luma(60), m)
+#let mark(m) = text(8pt, fill: luma(60), m.replace(regex("^(\\[[A-Z]) "), k => k.captures.first() + "\\u{00A0}"))
 #let sentence(s) = {
   s.runs.map(run).join()
   if s.mark != none [ #mark(s.mark)]
@@ -59,7 +63,7 @@ export const TEMPLATE = `
       supplement: none,
       numbering: none,
       caption: text(9pt, b.caption),
-      layout(size => image(bytes(b.svg), format: "svg", width: calc.min(size.width, b.width * 0.62pt), alt: b.alt)),
+      layout(size => image(bytes(b.svg), format: "svg", width: calc.min(size.width, b.width * 0.62pt, 620pt * b.width / b.height), alt: b.alt)),
     )
   } else if b.kind == "signature" {
     block(breakable: false, above: 3em, grid(
@@ -71,5 +75,8 @@ export const TEMPLATE = `
 }
 
 #block(below: 1.2em)[#heading(level: 1, outlined: false, paper.title) #text(11pt, fill: luma(60), paper.subtitle)]
-#for b in paper.blocks { draw(b) }
+// A signature never stands alone on a page.
+#for (i, b) in paper.blocks.enumerate() {
+  if paper.blocks.at(i + 1, default: (kind: "")).kind == "signature" { block(sticky: true, width: 100%, draw(b)) } else { draw(b) }
+}
 `;
