@@ -56,6 +56,30 @@ describe("overwriting", () => {
     await readSamplesAgain(device, segments);
   });
 
+  it("writes only what it is told that there is, where the device cannot tell", async () => {
+    const old = Buffer.alloc(3 * MIB, "plaintext of the mail server. ");
+    file(3 * MIB, [0, old]);
+    const segments: Segment[] = [];
+    {
+      await using device = opened();
+      // Over the end of a segment, and behind the end of the disk, as a pool's last block may reach.
+      const only = [
+        { offset: MIB - 65536, length: 131072 },
+        { offset: 3 * MIB - 65536, length: 131072 },
+      ];
+      const onSegment = (s: Segment) => void segments.push(s);
+      await overwrite(device, { from: 0, end: device.size, segmentBytes: MIB, only, onSegment });
+      await readSamplesAgain(device, segments);
+    }
+    expect(segments.map((s) => s.bytes)).toEqual([65536, 65536, 65536]);
+    const now = readFileSync(path);
+    const same = (from: number, to: number) => now.subarray(from, to).equals(old.subarray(from, to));
+    expect([same(0, MIB - 65536), same(MIB + 65536, 3 * MIB - 65536)]).toEqual([true, true]);
+    expect(now.subarray(MIB - 65536, MIB + 65536).includes("plaintext")).toBe(false);
+    expect(now.subarray(3 * MIB - 65536).includes("plaintext")).toBe(false);
+    expect(now.length).toBe(3 * MIB);
+  });
+
   it("goes on behind the last segment, with another key", async () => {
     file(3 * MIB, [0, Buffer.alloc(3 * MIB, "old")]);
     const first = await run(0, 1);

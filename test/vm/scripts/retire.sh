@@ -48,71 +48,77 @@ count() {
 used() { lvs --noheadings --nosuffix --units b -o lv_size,data_percent vg0/pool | awk '{ printf "%d\n", $1 * $2 / 100 / 65536 + 0.5 }'; }
 held() { dmsetup status vg0-pool-tpool | grep -q ' - rw ' || fail "the pool's metadata are still held"; }
 
-guest linear /dev/vg0/linear
-migrated linear "$(disk /dev/vg0/linear)" $(blockdev --getsize64 /dev/vg0/linear)
-[ "$(count linear)" = 1 ] || fail "no mark of linear"
-quiet lvcreate -y -s -L 8M -n before vg0/linear
-retire linear 1 /dev/vg0/linear
-# A guest on the snapshot itself: its disk is as much the origin's.
-migrated snapshot "$(disk /dev/vg0/before)" $(blockdev --getsize64 /dev/vg0/before)
-retire snapshot 1 /dev/vg0/before
-quiet lvremove -y vg0/before
-retire linear 0 /dev/vg0/linear
-cp /run/record /share/linear.json
-[ "$(count linear)" = 0 ] || fail "the mark of linear is still there"
-echo "linear is gone"
+linear() {
+  guest linear /dev/vg0/linear
+  migrated linear "$(disk /dev/vg0/linear)" $(blockdev --getsize64 /dev/vg0/linear)
+  [ "$(count linear)" = 1 ] || fail "no mark of linear"
+  quiet lvcreate -y -s -L 8M -n before vg0/linear
+  retire linear 1 /dev/vg0/linear
+  # A guest on the snapshot itself: its disk is as much the origin's.
+  migrated snapshot "$(disk /dev/vg0/before)" $(blockdev --getsize64 /dev/vg0/before)
+  retire snapshot 1 /dev/vg0/before
+  quiet lvremove -y vg0/before
+  retire linear 0 /dev/vg0/linear
+  cp /run/record /share/linear.json
+  [ "$(count linear)" = 0 ] || fail "the mark of linear is still there"
+  echo "linear is gone"
+}
 
-guest thin /dev/vg0/thin
-migrated thin "$(disk /dev/vg0/thin)" $(blockdev --getsize64 /dev/vg0/thin)
-quiet lvcreate -y -kn -s -n first vg0/thin
-retire thin 1 /dev/vg0/thin
-quiet lvcreate -y -kn -ay -K -s -n second vg0/first
-quiet lvremove -y vg0/first
-# Of `second` LVM does not say that it has anything in common with `thin`.
-[ -z "$(lvs --noheadings -o origin vg0/second | tr -d ' ')" ] || fail "LVM knows an origin"
-retire thin 1 /dev/vg0/thin
-held
-quiet lvremove -y vg0/second
-# Somebody else looks at the pool's metadata.
-dmsetup message vg0-pool-tpool 0 reserve_metadata_snap
-retire thin 1 /dev/vg0/thin
-dmsetup message vg0-pool-tpool 0 release_metadata_snap
-[ "$(count thin)" = 1 ] || fail "no mark of thin"
-before=$(used)
-retire thin 0 /dev/vg0/thin
-cp /run/record /share/thin.json
-held
-[ "$(count thin)" = 0 ] || fail "the mark of thin is still there"
-[ "$(used)" -le "$before" ] || fail "retire took blocks of the pool: $before, $(used)"
-echo "thin is gone"
+thin() {
+  guest thin /dev/vg0/thin
+  migrated thin "$(disk /dev/vg0/thin)" $(blockdev --getsize64 /dev/vg0/thin)
+  quiet lvcreate -y -kn -s -n first vg0/thin
+  retire thin 1 /dev/vg0/thin
+  quiet lvcreate -y -kn -ay -K -s -n second vg0/first
+  quiet lvremove -y vg0/first
+  # Of `second` LVM does not say that it has anything in common with `thin`.
+  [ -z "$(lvs --noheadings -o origin vg0/second | tr -d ' ')" ] || fail "LVM knows an origin"
+  retire thin 1 /dev/vg0/thin
+  held
+  quiet lvremove -y vg0/second
+  # Somebody else looks at the pool's metadata.
+  dmsetup message vg0-pool-tpool 0 reserve_metadata_snap
+  retire thin 1 /dev/vg0/thin
+  dmsetup message vg0-pool-tpool 0 release_metadata_snap
+  [ "$(count thin)" = 1 ] || fail "no mark of thin"
+  before=$(used)
+  retire thin 0 /dev/vg0/thin
+  cp /run/record /share/thin.json
+  held
+  [ "$(count thin)" = 0 ] || fail "the mark of thin is still there"
+  [ "$(used)" -le "$before" ] || fail "retire took blocks of the pool: $before, $(used)"
+  echo "thin is gone"
+}
 
-# A guest on a thin snapshot of a volume that others use.
-guest base /dev/vg0/base
-quiet lvcreate -y -kn -ay -K -s -n child vg0/base
-migrated child "$(disk /dev/vg0/child)" $(blockdev --getsize64 /dev/vg0/child)
-retire child 1 /dev/vg0/child
-[ "$(count base)" = 1 ] || fail "no mark of base"
+others() {
+  # A guest on a thin snapshot of a volume that others use.
+  guest base /dev/vg0/base
+  quiet lvcreate -y -kn -ay -K -s -n child vg0/base
+  migrated child "$(disk /dev/vg0/child)" $(blockdev --getsize64 /dev/vg0/child)
+  retire child 1 /dev/vg0/child
+  [ "$(count base)" = 1 ] || fail "no mark of base"
 
-# A file on a volume that has a snapshot.
-mke2fs -q -t ext4 /dev/vg0/files
-mkdir -p /images
-mount /dev/vg0/files /images
-truncate -s 6M /images/old.raw
-guest file /images/old.raw
-migrated file "$(disk /images/old.raw | sed "s/block/file/; s/source dev/source file/")" $((6 << 20))
-quiet lvcreate -y -s -L 8M -n nightly vg0/files
-retire file 1 old.raw
-quiet lvremove -y vg0/nightly
-retire file 0 old.raw
-[ "$(count file)" = 0 ] || fail "the mark of file is still there"
-umount /images
-echo "file is gone"
+  # A file on a volume that has a snapshot.
+  mke2fs -q -t ext4 /dev/vg0/files
+  mkdir -p /images
+  mount /dev/vg0/files /images
+  truncate -s 6M /images/old.raw
+  guest file /images/old.raw
+  migrated file "$(disk /images/old.raw | sed "s/block/file/; s/source dev/source file/")" $((6 << 20))
+  quiet lvcreate -y -s -L 8M -n nightly vg0/files
+  retire file 1 old.raw
+  quiet lvremove -y vg0/nightly
+  retire file 0 old.raw
+  [ "$(count file)" = 0 ] || fail "the mark of file is still there"
+  umount /images
+  echo "file is gone"
 
-guest cached /dev/vg0/cached
-migrated cached "$(disk /dev/vg0/cached)" $(blockdev --getsize64 /dev/vg0/cached)
-lv -L 8M -n fast vg0
-quiet lvconvert -y --type cache --cachevol vg0/fast vg0/cached
-retire cached 1 /dev/vg0/cached
-quiet lvconvert -y --splitcache vg0/cached
-retire cached 0 /dev/vg0/cached
-echo "cached is gone"
+  guest cached /dev/vg0/cached
+  migrated cached "$(disk /dev/vg0/cached)" $(blockdev --getsize64 /dev/vg0/cached)
+  lv -L 8M -n fast vg0
+  quiet lvconvert -y --type cache --cachevol vg0/fast vg0/cached
+  retire cached 1 /dev/vg0/cached
+  quiet lvconvert -y --splitcache vg0/cached
+  retire cached 0 /dev/vg0/cached
+  echo "cached is gone"
+}
