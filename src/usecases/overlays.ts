@@ -60,8 +60,13 @@ export async function refuseOverlays(
   options: GuestOptions & { readonly note?: ((text: string) => void) | undefined },
 ): Promise<void> {
   const { found, unseen } = await overlaysOn(below, options);
-  for (const place of unseen)
-    options.note?.(`${printable(place)} could not be read: whether an image there lies on this one is not known`);
+  const [place] = unseen;
+  if (place !== undefined) {
+    const others = unseen.length === 1 ? "" : ` and ${unseen.length - 1} others`;
+    options.note?.(
+      `${printable(place)}${others} could not be read: whether an image there lies on this one is not known`,
+    );
+  }
   const [first, ...others] = found;
   if (first === undefined) return;
   const more = others.length === 0 ? "" : ` (and ${others.map((o) => printable(o.path)).join(", ")})`;
