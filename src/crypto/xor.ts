@@ -18,6 +18,7 @@ interface Exports {
   readonly memory: WasmMemory;
   xorTweaks(data: number, expanded: number, tweaks: number, sectors: number, sectorBytes: number): void;
   xor(to: number, from: number, bytes: number): void;
+  numbers(to: number, end: number, low: number, high: number, step: number): void;
 }
 
 /** Working memory and SIMD loops, shared by all ciphers of the process: each use is synchronous from start to end. */
@@ -37,6 +38,8 @@ export interface XorEngine {
   xorTweaks(sectors: number, sectorBytes: number, place?: number): void;
   /** XORs `other[0..bytes)` into what lies at `place`; bytes: a positive multiple of 16. */
   xor(bytes: number, place?: number): void;
+  /** Puts the IVs of `plain64` for `sectors` sectors into `tweaks`: their numbers, from `first` on by `step`. */
+  numbers(first: number, step: number, sectors: number): void;
   /** So many bytes in a row for a caller's own use; null where no such run is left. */
   borrow(bytes: number): { readonly memory: Uint8Array; release(): void } | null;
 }
@@ -59,6 +62,10 @@ function create(): XorEngine {
     place: (bytes) => (bytes.buffer === wasm.memory.buffer ? bytes.byteOffset : null),
     xorTweaks: (sectors, sectorBytes, place = DATA) => wasm.xorTweaks(place, OTHER, TWEAKS, sectors, sectorBytes),
     xor: (bytes, place = DATA) => wasm.xor(place, OTHER, bytes),
+    numbers(first, step, sectors) {
+      const low = first % 2 ** 32;
+      wasm.numbers(TWEAKS, TWEAKS + sectors * 16, low, (first - low) / 2 ** 32, step);
+    },
     borrow(bytes) {
       let start = BUFFERS;
       let index = 0;

@@ -24,7 +24,8 @@ export function xtsCipher(algorithm: BlockCipherName, key: Uint8Array, iv: IvMod
       const part = bytes.subarray(done, Math.min(done + CRYPT_CHUNK, bytes.length));
       const sectors = part.length / sectorSize;
       const tweaks = engine.tweaks.subarray(0, sectors * 16);
-      ivs(sector + done / 512, step, tweaks);
+      if (iv === "plain64") engine.numbers(sector + done / 512, step, sectors);
+      else ivs(sector + done / 512, step, tweaks);
       tweak.encrypt(tweaks);
       const place = engine.place(part);
       if (place !== null) {

@@ -123,4 +123,20 @@
         (local.set $to (i32.add (local.get $to) (i32.const 16)))
         (local.set $from (i32.add (local.get $from) (i32.const 16)))
         (br $block))))
+
+  ;; IVs of `plain64` (dm-crypt): the numbers high:low, high:low + $step, ... as 64 bits, little-endian, 16 bytes each, into [$to .. $end).
+  (func (export "numbers") (param $to i32) (param $end i32) (param $low i32) (param $high i32) (param $step i32)
+    (local $n i64) (local $by i64)
+    (local.set $n
+      (i64.or
+        (i64.shl (i64.extend_i32_u (local.get $high)) (i64.const 32))
+        (i64.extend_i32_u (local.get $low))))
+    (local.set $by (i64.extend_i32_u (local.get $step)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $to) (local.get $end)))
+        (v128.store (local.get $to) (i64x2.replace_lane 0 (v128.const i64x2 0 0) (local.get $n)))
+        (local.set $n (i64.add (local.get $n) (local.get $by)))
+        (local.set $to (i32.add (local.get $to) (i32.const 16)))
+        (br $next))))
 )
