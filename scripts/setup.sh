@@ -36,6 +36,7 @@ borg:borgbackup:the same
 shellcheck:shellcheck:judges the runbooks that plan prints
 nft:nftables:makes and judges rules for guests
 pdftotext:poppler-utils:reads the papers
+qpdf:qpdf:looks into them
 python3:python3:reads ZIP files"
 [ "$purpose" != vm ] || needs="$needs
 qemu-system-x86_64:qemu-system-x86:runs a virtual machine with a real kernel

@@ -11,7 +11,8 @@ unterbau() { node dist/cli.js "$@"; }
 
 echo "Measuring the sample host (demo/report/host over test/hosts/good) ..."
 code=0
-unterbau audit --root demo/report/host --root test/hosts/good --scope test/hosts/scope.yaml --no-keep --json >"$papers/audit.json" || code=$?
+unterbau audit --root demo/report/host --root test/hosts/good --as-of 2026-11-24T06:00:00Z \
+  --scope test/hosts/scope.yaml --no-keep --json >"$papers/audit.json" || code=$?
 # 2: there are checks that fail, as there should be with a flawed guest.
 [ "$code" -eq 2 ] || { echo "demo: exit code $code of the audit, expected 2" >&2; exit 1; }
 

@@ -4,6 +4,7 @@ import { CHECK_CODES, type Verb } from "./run-verb.ts";
 
 export interface AuditFlags extends PlainFlags {
   readonly root?: readonly string[];
+  readonly asOf?: string;
   readonly record?: string;
   readonly policy?: string;
   readonly scope?: string;
@@ -33,6 +34,7 @@ export function addAudit(program: Command, verb: Verb): void {
       "a recorded or mounted host instead of this one (repeatable: the first lies over the others)",
       collect,
     )
+    .option("--as-of <time>", "with --root: judge the recorded host as of then (2026-11-24T06:00:00Z)")
     .option("--record <dir>", "write all that was read to this new folder, for --root; secrets are taken out")
     .option("--policy <file>", "thresholds (YAML or JSON) that replace built-in ones")
     .option("--scope <file>", "what is declared of this host (YAML): guests, keyslots, backups …")

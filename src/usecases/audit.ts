@@ -47,13 +47,17 @@ export interface AuditOptions {
   readonly sample?: boolean | undefined;
   /** Keep the run with its evidence, in the chain of the state folder. */
   readonly keep?: boolean | undefined;
-  /** What time it is; a recorded host can be judged as of its record. */
+  /** RFC 3339: a recorded host is judged as of then, and gives the same document each time. */
+  readonly asOf?: string | undefined;
+  /** What time it is. */
   readonly now?: (() => Date) | undefined;
 }
 
 /** Measures a host. Throws `usage` for a guest that is not there, or a policy or scope that is not understood. */
 export async function audit(options: AuditOptions): Promise<AuditDocument> {
-  const { roots = [], connect = null, signal, version, record, now = () => new Date() } = options;
+  const { roots = [], connect = null, signal, version, record } = options;
+  const asOf = options.asOf === undefined ? null : timeOf(options.asOf, roots.length > 0);
+  const now = asOf === null ? (options.now ?? (() => new Date())) : () => asOf;
   const started = now();
   const { policy, ...policyFile } = readAuditPolicy(options.policy);
   const rules: Rules = { policy, declared: readDeclared(options.scope), now: started.toISOString() };
@@ -79,7 +83,7 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   if (record !== undefined) writeRecord(resolve(record), reader);
   const document: AuditDocument = {
     schema: "unterbau/audit/1",
-    run: runId(started),
+    run: runId(started, asOf === null ? randomBytes(2) : digest(JSON.stringify([facts, named, checks]))),
     started: started.toISOString(),
     ended: now().toISOString(),
     program: { name: "unterbau", version },
@@ -192,7 +196,21 @@ async function hostOf(host: HostReader): Promise<Omit<AuditDocument["host"], "re
   };
 }
 
-function runId(now: Date): string {
+/** Of a host that is recorded only: what is measured now cannot be of another time. */
+function timeOf(text: string, recorded: boolean): Date {
+  const time = new Date(text);
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?Z$/.test(text) || Number.isNaN(time.getTime()))
+    throw new StorageError("usage", `--as-of ${printable(text)}: it is written 2026-11-24T06:00:00Z`);
+  if (!recorded)
+    throw new StorageError("usage", "--as-of is for a recorded host", { hint: "name the record with --root" });
+  return time;
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest().subarray(0, 2);
+}
+
+function runId(now: Date, suffix: Buffer): string {
   const stamp = now.toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
-  return `${stamp}-${randomBytes(2).toString("hex")}`;
+  return `${stamp}-${suffix.toString("hex")}`;
 }

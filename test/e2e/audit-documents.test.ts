@@ -64,6 +64,17 @@ it("a host where nothing is known, and this one with samples, follow the schema 
   expect(own.samples).toEqual(expect.any(Array));
 });
 
+it("a recorded host that is judged as of a time gives the same bytes each time, and this one is judged now", async () => {
+  const args = ["audit", ...OF_RECORD, "--no-keep", "--json", "--as-of", "2026-11-24T06:00:00Z"];
+  const [first, second] = [await unterbau(args, { env }), await unterbau(args, { env })];
+  expect(second.stdout.equals(first.stdout)).toBe(true);
+  expect(JSON.parse(first.stdout.toString())).toMatchObject({ started: "2026-11-24T06:00:00.000Z" });
+  const own = await unterbau(["audit", "--no-keep", "--as-of", "2026-11-24T06:00:00Z"], { env });
+  expect([own.code, own.stderr]).toEqual([16, expect.stringContaining("--root")]);
+  const wrong = await unterbau(["audit", ...OF_RECORD, "--no-keep", "--as-of", "yesterday"], { env });
+  expect([wrong.code, wrong.stderr]).toEqual([16, expect.stringContaining("--as-of yesterday")]);
+});
+
 it("the schema takes no document with a verdict, a value or a hash that is none", async () => {
   const document = await json("audit", [...OF_RECORD, "--no-keep"]);
   const text = JSON.stringify(document);
