@@ -113,9 +113,17 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
 async function ownFacts([, verb, format = "", path = ""]: readonly string[]): Promise<RawCommand | null> {
   if (verb === STATE_FOLDERS) return said(stateDirs().map((folder) => `${resolve(folder)}\n`));
   if (verb !== LUKS_INSIDE) return null;
-  const { state, named, ciphers } = await encryptionInside({ format, backing: [] }, path);
+  const { state, named, ciphers, containers } = await encryptionInside({ format, backing: [] }, path);
   const shown = state === "full" && named.length > 0 ? "unknown" : state;
-  return said([`${[shown, ciphers.join(",")].join(" ").trim()}\n`]);
+  // An unprintable name from a guest's header must not make a line.
+  const lines = containers.map(
+    ({ version, cipher, keyBits, uuid }) => `luks${version} ${word(cipher)} ${keyBits ?? "-"} ${word(uuid ?? "-")}\n`,
+  );
+  return said([`${[shown, ciphers.map(word).join(",")].join(" ").trim()}\n`, ...lines]);
+}
+
+function word(text: string): string {
+  return text.replace(/[^\w:.-]/g, "?");
 }
 
 function said(lines: readonly string[]): RawCommand {

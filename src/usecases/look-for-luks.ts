@@ -17,6 +17,16 @@ export interface EncryptionInside {
   readonly named: readonly string[];
   /** Of the LUKS containers that were found: `aes-xts-plain64`. */
   readonly ciphers: readonly string[];
+  /** Of them, in the order of the disk. */
+  readonly containers: readonly LuksFound[];
+}
+
+export interface LuksFound {
+  readonly version: 1 | 2;
+  readonly uuid: string | null;
+  readonly cipher: string;
+  /** Of the volume key; null: no keyslot tells. */
+  readonly keyBits: number | null;
 }
 
 /**
@@ -29,7 +39,8 @@ export async function encryptionInside(
 ): Promise<EncryptionInside> {
   const named: string[] = [];
   const format = disk.format === "vpc" ? "vhd" : disk.format;
-  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format)) return { state: "unknown", named, ciphers: [] };
+  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format))
+    return { state: "unknown", named, ciphers: [], containers: [] };
   try {
     await using cleanup = new Cleanup();
     const open = async (file: string) => {
@@ -59,10 +70,12 @@ export async function encryptionInside(
         },
       }),
     );
-    return { state: stateOf(stack.tree), named, ciphers: [...new Set(stack.tree.roots.flatMap(ciphersOf))].sort() };
+    const containers = stack.tree.roots.flatMap(containersOf);
+    const ciphers = [...new Set(containers.map((c) => c.cipher))].sort();
+    return { state: stateOf(stack.tree), named, ciphers, containers };
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
-    return { state: "unknown", named, ciphers: [] };
+    return { state: "unknown", named, ciphers: [], containers: [] };
   }
 }
 
@@ -78,9 +91,21 @@ function isClosed(node: TreeNode): boolean {
   return (node.details.unavailable !== undefined && !isLuks(node)) || node.children.some(isClosed);
 }
 
-function ciphersOf(node: TreeNode): string[] {
-  const own = isLuks(node) && typeof node.details.cipher === "string" ? [node.details.cipher] : [];
-  return [...own, ...node.children.flatMap(ciphersOf)];
+function containersOf(node: TreeNode): LuksFound[] {
+  const { cipher, keyBits, uuid } = node.details;
+  const own: LuksFound[] =
+    isLuks(node) && typeof cipher === "string"
+      ? [
+          {
+            // What a qcow2 image has of its own is LUKS1 (QEMU, docs/interop/qcow2.txt).
+            version: node.kind === "luks2" ? 2 : 1,
+            uuid: typeof uuid === "string" ? uuid : null,
+            cipher,
+            keyBits: typeof keyBits === "number" ? keyBits : null,
+          },
+        ]
+      : [];
+  return [...own, ...node.children.flatMap(containersOf)];
 }
 
 function isLuks({ kind, details }: TreeNode): boolean {

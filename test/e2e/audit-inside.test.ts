@@ -35,6 +35,9 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
     "conv=notrunc",
     "status=none",
   ]);
+  await must("truncate", ["-s", "24M", at("luks2.raw")]);
+  const second = ["luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+  await must("cryptsetup", [...second, "--key-size", "512", "--key-file", at("key"), at("luks2.raw")]);
   await must("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", at("whole.raw"), at("whole.qcow2")]);
   await must("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", at("whole.raw"), at("over.qcow2")]);
   const guest = (name: string, file: string) => ({
@@ -48,6 +51,7 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
     guest("boot", "boot.raw"),
     guest("plain", "plain.raw"),
     guest("over", "over.qcow2"),
+    guest("second", "luks2.raw"),
   ]);
   const { stdout, stderr } = await unterbau(["audit", "--no-keep", "--json", "--connect", connect]);
   const doc = JSON.parse(stdout.toString()) as AuditDocument;
@@ -67,6 +71,32 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
     ["image", "pass", "inside"],
     ["over", ...plain],
     ["plain", ...plain],
+    ["second", "pass", "inside"],
     ["whole", "pass", "inside"],
   ]);
+  // What cryptsetup says of the same headers.
+  const dump = await must("cryptsetup", ["luksDump", container]);
+  const [cipher, mode, bits] = ["Cipher name", "Cipher mode", "MK bits"].map(
+    (name) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(dump)![1]!,
+  );
+  const uuid = async (file: string) => (await must("cryptsetup", ["luksUUID", at(file)])).trim();
+  const strength = (name: string) => doc.checks.find((c) => c.id === "ENC-03" && c.guest === name)!.remarks;
+  for (const name of ["bare", "whole", "image"]) {
+    expect(strength(name), name).toMatchObject([
+      {
+        // LUKS1 as it is made has half of the policy's bits.
+        code: bits === "512" ? "old-version" : "acceptable",
+        values: {
+          volume: { value: `vda: ${await uuid("luks.raw")}` },
+          cipher: { value: `${cipher}-${mode}` },
+          bits: { value: Number(bits) },
+        },
+      },
+    ]);
+  }
+  expect(strength("second")).toMatchObject([
+    { code: "strong", values: { volume: { value: `vda: ${await uuid("luks2.raw")}` }, bits: { value: 512 } } },
+  ]);
+  // Others are not known to hold any.
+  expect(strength("plain").map((r) => r.code)).not.toContain("strong");
 });

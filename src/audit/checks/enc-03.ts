@@ -2,12 +2,18 @@ import { ENC_03 } from "../catalogue/enc.ts";
 import type { AuditPolicy, Check, Remark } from "../model.ts";
 import { type CryptVolume, type CryptVolumes, cryptVolumes, noVolumes } from "../storage/crypt-volumes.ts";
 import { storageOf } from "../storage/layers.ts";
+import { type LuksInsideHeader, luksInsideHeaders } from "../storage/luks-inside.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
 /** Less than this is no protection whatever the cipher (BSI TR-02102-1: at least AES-128, and XTS takes two keys). */
 const LEAST_BITS = 256;
 
-export const enc03: Check<CryptVolumes> = {
+interface Facts extends CryptVolumes {
+  /** The guest's own LUKS; null: there is some, and it is not told of. */
+  readonly inside: readonly LuksInsideHeader[] | null;
+}
+
+export const enc03: Check<Facts> = {
   ...ENC_03,
   about: "guest",
   explanation: {
@@ -44,10 +50,24 @@ export const enc03: Check<CryptVolumes> = {
       en: "{volume} is no LUKS but a mapping without header: {cipher} with {bits} bits.",
     },
   },
-  collect: async ({ guest, host }) => cryptVolumes(guest, host, await storageOf(host)),
-  verdict: ({ volumes, known }, { policy }) =>
-    verdictOf(volumes.length === 0 ? [noVolumes(known)] : volumes.flatMap((v) => judge(v, policy))),
+  collect: async ({ guest, host }) => ({
+    ...(await cryptVolumes(guest, host, await storageOf(host))),
+    inside: await luksInsideHeaders(guest, host),
+  }),
+  verdict: ({ volumes, known, inside }, { policy }) => {
+    const remarks = [...volumes.flatMap((v) => judge(v, policy)), ...judgeInside(inside, policy)];
+    return verdictOf(remarks.length === 0 ? [noVolumes(known)] : remarks);
+  },
 };
+
+function judgeInside(inside: Facts["inside"], policy: AuditPolicy): Remark[] {
+  const unread = (name: string, why: string) =>
+    remark("unknown", "no-header", { volume: value.text(name), reason: value.text(why) });
+  if (inside === null) return [unread("LUKS", "unterbau luks-inside")];
+  return inside.map(({ name, version, cipher, keyBits }) =>
+    keyBits === null ? unread(name, "no keyslot") : judgeCipher(name, version, cipher, keyBits, policy),
+  );
+}
 
 function judge({ name, dmUuid, table, header, problem }: CryptVolume, policy: AuditPolicy): Remark[] {
   const volume = value.text(name);
@@ -65,14 +85,16 @@ function judge({ name, dmUuid, table, header, problem }: CryptVolume, policy: Au
   // A header without keyslots does not tell the volume key's size; the mapping does.
   const bits = header.keyBits ?? table?.find((s) => s.keyBits !== null)?.keyBits ?? 0;
   if (ciphers.length === 0) return [remark("unknown", "no-header", { volume, reason: value.text("no segment") })];
-  return ciphers.map((cipher) => {
-    const values = { volume, cipher: value.text(cipher), bits: value.number(bits) };
-    const state = stateOf(cipher, bits, policy);
-    if (state === "fail") return remark("fail", "weak", values);
-    if (state === "warn") return remark("warn", "acceptable", { ...values, wanted: value.number(policy.keyBits) });
-    if (header.version === 1) return remark("warn", "old-version", values);
-    return remark("pass", "strong", { ...values, version: value.number(header.version) });
-  });
+  return ciphers.map((cipher) => judgeCipher(name, header.version, cipher, bits, policy));
+}
+
+function judgeCipher(name: string, version: 1 | 2, cipher: string, bits: number, policy: AuditPolicy): Remark {
+  const values = { volume: value.text(name), cipher: value.text(cipher), bits: value.number(bits) };
+  const state = stateOf(cipher, bits, policy);
+  if (state === "fail") return remark("fail", "weak", values);
+  if (state === "warn") return remark("warn", "acceptable", { ...values, wanted: value.number(policy.keyBits) });
+  if (version === 1) return remark("warn", "old-version", values);
+  return remark("pass", "strong", { ...values, version: value.number(version) });
 }
 
 function stateOf(cipher: string, bits: number, { ciphers, keyBits }: AuditPolicy): "pass" | "warn" | "fail" {
