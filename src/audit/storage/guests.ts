@@ -28,7 +28,7 @@ async function guestOf(listed: ListedGuest, host: HostReader, storage: Storage):
     }
     if (nvram !== null && !seen.has(nvram)) {
       seen.add(nvram);
-      disks.push(await nvramOf(nvram, storage));
+      disks.push(await nvramOf(nvram, host, storage));
     }
   }
   disks.push(...(await besideDisks(uuid, host, storage)));
@@ -40,8 +40,10 @@ async function guestOf(listed: ListedGuest, host: HostReader, storage: Storage):
   return { name, uuid, state, autostart, disks };
 }
 
-async function nvramOf(path: string, storage: Storage): Promise<AuditDisk> {
-  const layers = await storage.under(path);
+/** libvirt makes it when the guest is started for the first time. */
+async function nvramOf(path: string, host: HostReader, storage: Storage): Promise<AuditDisk> {
+  const there = (await host.stat(path)) !== null;
+  const layers = await (there ? storage.under(path) : storage.wouldBeUnder(path));
   const encrypted = encryptionOf(layers);
   return {
     target: "nvram",

@@ -1,0 +1,24 @@
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { AuditDocument } from "../../src/audit/model.ts";
+import { audit } from "../../src/usecases/audit.ts";
+
+const CAPTURED = resolve("test/hosts/captured");
+
+/** When each was recorded, and what the audit in the machine said of the host itself. */
+export const LIVE: Readonly<Record<string, { at: string; checks: Readonly<Record<string, string>> }>> = JSON.parse(
+  readFileSync(`${CAPTURED}/verdicts.json`, "utf8"),
+);
+
+/** Audits a captured host, as of its recording: `good`, or with what one case changed. */
+export function auditCaptured(name: string): Promise<AuditDocument> {
+  const overlay = `${CAPTURED}/cases/${name}`;
+  const own = `${overlay}/.recorded/scope.yaml`;
+  return audit({
+    guests: [],
+    roots: name === "good" ? [`${CAPTURED}/host`] : [overlay, `${CAPTURED}/host`],
+    scope: existsSync(own) ? own : `${CAPTURED}/scope.yaml`,
+    version: "0.0.0",
+    now: () => new Date(LIVE[name]!.at),
+  });
+}

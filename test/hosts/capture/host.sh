@@ -1,0 +1,71 @@
+#!/bin/bash
+# In the booted host: opens and fills it as it should be, records it, then records it with each of cases.sh.
+set -euo pipefail
+. /share/values.sh
+. /share/guests.sh
+. /share/cases.sh
+mkdir -p /run/unterbau-program /run/recorded
+tar -C /run/unterbau-program -xf /share/unterbau.tar
+printf '#!/bin/sh\nexec node /run/unterbau-program/dist/cli.js "$@"\n' >/usr/local/bin/unterbau
+chmod 755 /usr/local/bin/unterbau
+say() { echo "[host $(cut -d. -f1 /proc/uptime) s] $*"; }
+
+# record NAME: what the audit reads, and what it says; how long that takes is said.
+record() {
+  local code=0
+  mkdir -p "/run/recorded/$1"
+  cp /run/scope.yaml "/run/recorded/$1/scope.yaml"
+  unterbau audit --no-keep --json --scope /run/scope.yaml --record "/run/recorded/$1/tree" >"/run/recorded/$1/live.json" 2>"/run/recorded/$1/stderr" || code=$?
+  [ $code -le 2 ] || { cat "/run/recorded/$1/stderr"; return 1; }
+}
+
+prepare() {
+  set -x
+  cryptsetup open --key-file /share/passphrase "UUID=$DATA" data_crypt
+  cryptsetup open --key-file /share/passphrase "UUID=$TRESOR" tresor
+  udevadm settle
+  vgchange -ay vg1
+  mount /media/tresor
+  mount /var/lib/libvirt/images
+  chmod 711 /var/lib/libvirt/images
+  chmod 700 /media/tresor
+  cryptsetup luksHeaderBackup "/dev/nvme0n1p3" --header-backup-file /media/tresor/kvm1-sys.header
+  cryptsetup luksHeaderBackup "/dev/disk/by-uuid/$DATA" --header-backup-file /media/tresor/kvm1-data.header
+  (cd /var/lib/libvirt/images && umask 077 && qemu-img create -q -f qcow2 debian-12.qcow2 32M && qemu-img create -q -f qcow2 -b debian-12.qcow2 -F qcow2 web.qcow2)
+  systemctl is-active libvirtd || systemctl start libvirtd
+  for name in mail web; do
+    xml_$name >/run/$name.xml
+    virsh --quiet define /run/$name.xml
+    unterbau egress plan vm:$name --scope /run/scope.yaml --apply
+  done
+  for name in mail web; do
+    virsh --quiet dumpxml $name --inactive >/run/$name.good.xml
+    virsh --quiet nwfilter-dumpxml unterbau-egress-$name >/run/egress-$name.good.xml
+  done
+  virsh --quiet start mail
+  virsh --quiet start web --paused
+  virsh --quiet destroy web
+  export RESTIC_PASSWORD_FILE=/etc/restic/password RESTIC_REPOSITORY=/media/tresor/restic
+  restic init --quiet
+  restic backup --quiet --stdin --stdin-filename mail-vda </dev/vg1/mail
+  set +x
+}
+cp /share/scope.yaml /run/scope.yaml
+say "preparing"
+prepare
+say "recording"
+record good
+failed=0
+for name in ${CASES:-$(declare -F | sed -n 's/^declare -f case_//p')}; do
+  cp /share/scope.yaml /run/scope.yaml
+  say "$name"
+  if (set -e; "case_$name" && record "$name") >"/run/recorded/$name.log" 2>&1; then :; else
+    echo "FAILED: $name"
+    tail -5 "/run/recorded/$name.log"
+    failed=1
+  fi
+  (set +e; "undo_$name") >>"/run/recorded/$name.log" 2>&1 || { echo "undo of $name:"; tail -3 "/run/recorded/$name.log"; }
+done
+tar -C /run/recorded -cf /share/recorded.tar .
+say "done"
+exit $failed
