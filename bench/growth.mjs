@@ -49,7 +49,7 @@ const panels = {
       const target = `${WORK}/grown.raw`;
       const remove = () => {
         rmSync(target, { force: true });
-        settleMemory(1.5 * mib);
+        settleMemory(target, 1.25 * mib);
       };
       const [ours, peer] = await compare(
         [

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { closeSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 
 /** Makes Node parse all of the system's certificates at each start, which has nothing to do with what is measured. */
 delete process.env.NODE_EXTRA_CA_CERTS;
@@ -49,11 +49,15 @@ export function median(values) {
 }
 
 /**
- * Uses memory for a moment. A virtual machine may have given what was freed back to its host: who then writes a large file first pays for
- * getting it again, seconds for each GiB, and who comes next does not.
+ * Fills a file and removes it again. A virtual machine may have given what was freed back to its host: who then writes a large file first
+ * pays for getting it again, up to seconds for each GiB, and who comes next does not. What this leaves behind serves a file in its place.
  */
-export function settleMemory(mib) {
-  spawnSync(process.execPath, ["-e", `Buffer.alloc(${mib} * 1024 * 1024, 1)`]);
+export function settleMemory(file, mib) {
+  const piece = new Uint8Array(1024 * 1024);
+  const fd = openSync(file, "w");
+  for (let i = 0; i < mib; i++) writeSync(fd, piece);
+  closeSync(fd);
+  rmSync(file, { force: true });
 }
 
 /** Empties the page cache (root only). */

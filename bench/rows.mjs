@@ -207,7 +207,7 @@ export const rows = {
       const target = `${WORK}/out.raw`;
       const before = () => {
         rmSync(target, { force: true });
-        settleMemory(1536);
+        settleMemory(target, 1280);
       };
       const own = () => once([...CLI, "convert", source, target]);
       const [ours, theirs] = await compare(
