@@ -29,6 +29,7 @@ describe("what tells of thin volumes", () => {
       );
       expect(found).toEqual(blocks.map(({ origin, data }) => ({ origin, data })));
     }
+    expect(parseMappings(xml, "1").map((m) => m.moves)).toEqual([false, true]);
     expect(() => parseMappings(xml, "4711")).toThrow(/is not understood/);
     // A row that is lost must not look like a volume with less.
     expect(() => parseMappings(xml.replace(/<range_mapping[^>]*\/>/, ""), String(devices[0]!.id))).toThrow(

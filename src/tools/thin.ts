@@ -7,6 +7,8 @@ export interface ThinMapping {
   readonly origin: number;
   readonly data: number;
   readonly length: number;
+  /** A snapshot was made since it was written, removed or not: the kernel writes to a new block then (dm-thin-metadata.c, __snapshotted_since). */
+  readonly moves: boolean;
 }
 
 /** Where the bytes of a thin volume lie, in one instant. */
@@ -103,15 +105,16 @@ export function parseMappings(xml: string, id: string): ThinMapping[] {
   // An empty volume has no element of its own to end.
   const start = head.index + head[0].length;
   const body = head[0].endsWith("/>") ? "" : xml.slice(start, xml.indexOf("</device>", start));
-  const found = [...body.matchAll(/<(single|range)_mapping ([^>]*)\/>/g)].map(([, kind, text]) =>
-    kind === "single"
-      ? { origin: attribute(text!, "origin_block"), data: attribute(text!, "data_block"), length: 1 }
-      : {
-          origin: attribute(text!, "origin_begin"),
-          data: attribute(text!, "data_begin"),
-          length: attribute(text!, "length"),
-        },
-  );
+  const snapTime = attribute(head[1]!, "snap_time");
+  const found = [...body.matchAll(/<(single|range)_mapping ([^>]*)\/>/g)].map(([, kind, text]) => {
+    const single = kind === "single";
+    return {
+      origin: attribute(text!, single ? "origin_block" : "origin_begin"),
+      data: attribute(text!, single ? "data_block" : "data_begin"),
+      length: single ? 1 : attribute(text!, "length"),
+      moves: attribute(text!, "time") < snapTime,
+    };
+  });
   const mapped = found.reduce((sum, m) => sum + m.length, 0);
   if (mapped !== attribute(head[1]!, "mapped_blocks")) throw notUnderstood("thin_dump", xml);
   return found.sort((a, b) => a.origin - b.origin);

@@ -119,13 +119,12 @@ async function lookAtThin(
   return `${path} is a thin volume: what its guest discarded, and what removed snapshots had of it, lies in the free blocks of the pool ${pool} as it was`;
 }
 
-function refuseShared(
-  name: string,
-  { shared, blockBytes }: ThinStanding,
-  others: readonly string[],
-  pool: string,
-): void {
-  if (shared === 0) return;
+function refuseShared(name: string, thin: ThinStanding, others: readonly string[], pool: string): void {
+  const { shared, blockBytes } = thin;
+  if (shared === 0) {
+    refuseMoving(name, thin, pool);
+    return;
+  }
   const mib = Math.ceil((shared * blockBytes) / 2 ** 20);
   const who = others.length === 0 ? "" : ` (it has ${others.map(printable).join(", ")})`;
   throw new StorageError(
@@ -134,6 +133,21 @@ function refuseShared(
     {
       layer: "lvm",
       hint: "remove the volumes that were made as snapshots of it, or of which it is one, if they may be lost",
+    },
+  );
+}
+
+/** Of snapshots that are removed, too. */
+function refuseMoving(name: string, { mappings, blockBytes }: ThinStanding, pool: string): void {
+  const moving = mappings.reduce((sum, m) => sum + (m.moves ? m.length : 0), 0);
+  if (moving === 0) return;
+  const mib = Math.ceil((moving * blockBytes) / 2 ** 20);
+  throw new StorageError(
+    "locked",
+    `of ${name} a snapshot was made since ${mib} MiB of it were written: the kernel writes to new blocks there, also when the snapshot is removed, and the old ones stay in the thin pool ${printable(pool)} with what they hold`,
+    {
+      layer: "lvm",
+      hint: "no overwriting of the volume reaches them: they are gone when the pool's own disks are overwritten, or its free blocks are (a volume that fills the pool)",
     },
   );
 }

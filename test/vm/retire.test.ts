@@ -34,6 +34,7 @@ it("a thin volume is gone from the medium, and takes nothing of its pool; not wh
   expect(said("thin")).toMatch(
     /somebody else looks at the metadata of the thin pool vg0-pool-tpool[\s\S]*release_metadata_snap/,
   );
+  expect(said("thin")).toMatch(/of \S*vg0-thin a snapshot was made since \d+ MiB of it were written/);
   expect(output).toContain("thin is gone");
   const [target] = record("thin").targets;
   expect(target!.overwrittenBytes).toBeLessThan(32 * 2 ** 20);

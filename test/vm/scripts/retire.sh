@@ -80,12 +80,19 @@ thin() {
   dmsetup message vg0-pool-tpool 0 reserve_metadata_snap
   retire thin 1 /dev/vg0/thin
   dmsetup message vg0-pool-tpool 0 release_metadata_snap
+  # Those snapshots are removed, and still the kernel would write elsewhere.
+  retire thin 1 /dev/vg0/thin
+  held
   [ "$(count thin)" = 1 ] || fail "no mark of thin"
+  # One of which there never was a snapshot.
+  guest base /dev/vg0/base
+  migrated base "$(disk /dev/vg0/base)" $(blockdev --getsize64 /dev/vg0/base)
+  [ "$(count base)" = 1 ] || fail "no mark of base"
   before=$(used)
-  retire thin 0 /dev/vg0/thin
+  retire base 0 /dev/vg0/base
   cp /run/record /share/thin.json
   held
-  [ "$(count thin)" = 0 ] || fail "the mark of thin is still there"
+  [ "$(count base)" = 0 ] || fail "the mark of base is still there"
   [ "$(used)" -le "$before" ] || fail "retire took blocks of the pool: $before, $(used)"
   echo "thin is gone"
 }
