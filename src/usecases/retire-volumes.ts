@@ -68,16 +68,17 @@ function refuseKept({ path }: HostDevice, { origin, types, snapshots }: VolumeSt
       "remove them first (lvremove), if they may be lost",
     );
   }
-  if (origin !== "" && !types.includes("thin")) {
-    throw locked(
-      `is a snapshot of ${printable(origin)}: what is written to it goes elsewhere, and ${printable(origin)} keeps what it shows`,
-      "what is to be destroyed lies in both: remove the snapshot (lvremove), and overwrite its origin by hand if that may be lost as well",
-    );
-  }
+  // Before the origin: LVM names that of a cached volume, too, which is its own disk.
   if (types.some((type) => type === "cache" || type === "writecache")) {
     throw locked(
       "has a cache: what is written stays there, and its own disk keeps what it held",
       "take the cache away first: lvconvert --splitcache; what it held is in its volume then, which has to be overwritten, too",
+    );
+  }
+  if (origin !== "" && !types.includes("thin")) {
+    throw locked(
+      `is a snapshot of ${printable(origin)}: what is written to it goes elsewhere, and ${printable(origin)} keeps what it shows`,
+      "what is to be destroyed lies in both: remove the snapshot (lvremove), and overwrite its origin by hand if that may be lost as well",
     );
   }
 }

@@ -4,8 +4,8 @@ quiet vgcreate vg0 /dev/vm/pv
 quiet lvcreate -y -W n -l 1 -n mine --addtag unterbau vg0
 truncate -s 15m /run/root.raw
 truncate -s 16m /run/data.raw
-printf 'label: gpt\nstart=2048\n' | quiet sfdisk /run/root.raw
-loop=$(losetup --find --show --offset 1048576 /run/root.raw)
+printf 'label: gpt\nstart=2048, size=26624\n' | quiet sfdisk /run/root.raw
+loop=$(losetup --find --show --offset 1048576 --sizelimit 13631488 /run/root.raw)
 ext4 "$loop" root
 losetup -d "$loop"
 ext4 /run/data.raw data
