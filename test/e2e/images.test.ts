@@ -58,6 +58,10 @@ describe("images of every shape", () => {
     await trial(top, [mid, raw]);
     await must("qemu-img", ["convert", "-O", "qcow2", "-o", "cluster_size=4096", raw, other]);
     await must("qemu-img", ["create", "-q", "-f", "qcow2", "-b", other, "-F", "qcow2", mid]);
+    // What lies on it would no longer fit.
+    const below = await unterbau(["check", mid, "--repair"], { env });
+    expect([below.code, below.stderr]).toEqual([8, expect.stringContaining("top.qcow2")]);
+    rmSync(top);
     await trial(mid, [other]);
   });
 
