@@ -18,6 +18,8 @@ export interface ShutdownOptions {
 export type WayOff = "acpi" | "forced";
 
 const POLL_MS = 500;
+/** A guest that has just been started does not hear the first request: its firmware or kernel is not ready for the power button yet. */
+const ASK_AGAIN_MS = 15_000;
 const START_TIMEOUT_MS = 120_000;
 
 /**
@@ -30,8 +32,10 @@ export async function shutDown(guest: Guest, options: ShutdownOptions): Promise<
   refuseHopeless(guest, forceOff);
   if (guest.state === "running" || guest.state === "idle" || guest.state === "in shutdown") {
     note?.(`asking the guest ${name} to shut down, at most ${timeoutMs / 1000} s`);
-    if (guest.state !== "in shutdown") await onGuest(guest, ["shutdown", "--mode=acpi"], signal);
-    if (await isOffWithin(guest, timeoutMs, signal)) return "acpi";
+    const ask = (): Promise<void> => onGuest(guest, ["shutdown", "--mode=acpi"], signal);
+    if (guest.state !== "in shutdown") await ask();
+    // It may have gone off just now.
+    if (await isOffWithin(guest, timeoutMs, signal, () => ask().catch(() => undefined))) return "acpi";
     if (!forceOff) {
       throw new StorageError("locked", `the guest ${name} did not shut down within ${timeoutMs / 1000} s`, {
         layer: "libvirt",
@@ -72,11 +76,22 @@ function refuseHopeless(guest: Guest, forceOff: boolean): void {
   }
 }
 
-async function isOffWithin(guest: Guest, timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+/** `askAgain`: called now and then while it still runs. */
+async function isOffWithin(
+  guest: Guest,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  askAgain?: () => Promise<void>,
+): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
+  let asked = performance.now();
   for (;;) {
     const state = await virsh(["domstate", `--domain=${guest.uuid}`], { uri: guest.uri, readOnly: true, signal });
     if (state.trim() === "shut off") return true;
+    if (askAgain && state.trim() === "running" && performance.now() - asked >= ASK_AGAIN_MS) {
+      await askAgain();
+      asked = performance.now();
+    }
     const left = deadline - performance.now();
     if (left <= 0) return false;
     await wait(Math.min(POLL_MS, left), undefined, { signal }).catch(() => signal?.throwIfAborted());
