@@ -10,6 +10,8 @@ export interface ShutdownOptions {
   readonly timeoutMs: number;
   /** Cut its power when it has not done so by then. */
   readonly forceOff: boolean;
+  /** Milliseconds after which it is asked once more, again and again; default 15 s. */
+  readonly askAgainMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly note?: ((text: string) => void) | undefined;
 }
@@ -27,7 +29,7 @@ const START_TIMEOUT_MS = 120_000;
  * is still not off: nothing else was changed then, though it may yet shut down.
  */
 export async function shutDown(guest: Guest, options: ShutdownOptions): Promise<WayOff> {
-  const { timeoutMs, forceOff, signal, note } = options;
+  const { timeoutMs, forceOff, askAgainMs = ASK_AGAIN_MS, signal, note } = options;
   const name = printable(guest.name);
   refuseHopeless(guest, forceOff);
   if (guest.state === "running" || guest.state === "idle" || guest.state === "in shutdown") {
@@ -35,7 +37,8 @@ export async function shutDown(guest: Guest, options: ShutdownOptions): Promise<
     const ask = (): Promise<void> => onGuest(guest, ["shutdown", "--mode=acpi"], signal);
     if (guest.state !== "in shutdown") await ask();
     // It may have gone off just now.
-    if (await isOffWithin(guest, timeoutMs, signal, () => ask().catch(() => undefined))) return "acpi";
+    if (await isOffWithin(guest, timeoutMs, signal, { everyMs: askAgainMs, ask: () => ask().catch(() => undefined) }))
+      return "acpi";
     if (!forceOff) {
       throw new StorageError("locked", `the guest ${name} did not shut down within ${timeoutMs / 1000} s`, {
         layer: "libvirt",
@@ -76,20 +79,20 @@ function refuseHopeless(guest: Guest, forceOff: boolean): void {
   }
 }
 
-/** `askAgain`: called now and then while it still runs. */
+/** `again`: what is done now and then while it still runs. */
 async function isOffWithin(
   guest: Guest,
   timeoutMs: number,
   signal: AbortSignal | undefined,
-  askAgain?: () => Promise<void>,
+  again?: { readonly everyMs: number; ask(): Promise<void> },
 ): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
   let asked = performance.now();
   for (;;) {
     const state = await virsh(["domstate", `--domain=${guest.uuid}`], { uri: guest.uri, readOnly: true, signal });
     if (state.trim() === "shut off") return true;
-    if (askAgain && state.trim() === "running" && performance.now() - asked >= ASK_AGAIN_MS) {
-      await askAgain();
+    if (again && state.trim() === "running" && performance.now() - asked >= again.everyMs) {
+      await again.ask();
       asked = performance.now();
     }
     const left = deadline - performance.now();
