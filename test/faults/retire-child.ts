@@ -4,8 +4,7 @@
  * SSD=MAJOR:MINOR: sysfs says of this device that it is a disk that does not turn.
  */
 import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { retire } from "../../src/usecases/retire.ts";
 import type { RetireOptions } from "../../src/usecases/retire-preflight.ts";
 
@@ -14,8 +13,9 @@ const die = () => process.kill(process.pid, "SIGKILL");
 const MIB = 1024 * 1024;
 let segments = 0;
 
+/** Beside the state folder, which the test takes away with all that is there: this process is killed before it could. */
 function withSsd(number: string): RetireOptions["kernel"] {
-  const sys = mkdtempSync(join(tmpdir(), "unterbau-sys-"));
+  const sys = mkdtempSync(join(dirname(process.env.UNTERBAU_STATE_DIR!), "sys-"));
   const device = join(sys, "devices/nvme7n1");
   for (const folder of [
     join(device, "queue"),
