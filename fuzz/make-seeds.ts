@@ -23,8 +23,9 @@ const PAGE = 4096;
 /** A page that does not get smaller than this is key material: it tells a parser nothing, and nobody can read the diff. */
 const COMPRESSIBLE = 800;
 
-const folder = temporaryFolder();
-const at = (name: string): string => join(folder.path, name);
+/** Where the disks are made. It is there only while seeds are: whoever imports this for a run of the fuzzer leaves nothing behind. */
+let folder = "";
+const at = (name: string): string => join(folder, name);
 
 function version(program: string, ...args: string[]): string {
   return run(program, ...args).split("\n")[0] ?? program;
@@ -167,7 +168,7 @@ function partitions(): void {
 }
 
 function lvm(): void {
-  using host = new LvmHost(folder.path);
+  using host = new LvmHost(folder);
   const tool = host.run("lvm", "version").split("\n")[0]!.trim();
   const group = (name: string, disks: number, pvcreate: string[], make: () => void): void => {
     const paths = Array.from({ length: disks }, (_, i) => host.disk(`${name}${i}`, 32 * MIB));
@@ -261,9 +262,11 @@ class PageMeter extends Meter {
 /** Writes all seeds that tools alone can make anew. */
 export function makeSeeds(): void {
   mkdirSync(FOLDER, { recursive: true });
+  const made = temporaryFolder();
+  folder = made.path;
   try {
     for (const make of [qcow2, otherImages, luks, partitions, lvm, filesystems]) make();
   } finally {
-    folder.remove();
+    made.remove();
   }
 }
