@@ -1,4 +1,10 @@
-import type { GuestDiskDocument, GuestDocument, GuestsDocument, HostDeviceDocument } from "../usecases/documents.ts";
+import type {
+  GuestDiskDocument,
+  GuestDocument,
+  GuestMigrationDocument,
+  GuestsDocument,
+  HostDeviceDocument,
+} from "../usecases/documents.ts";
 import type { Palette } from "./tree-text.ts";
 import { exactSize, printable } from "./units.ts";
 
@@ -13,10 +19,28 @@ function guestText(guest: GuestDocument, p: Palette): string {
   const state = guest.managedSave ? `${guest.state}, its memory is saved` : guest.state;
   const about = [printable(state), ...(guest.connection === null ? [] : [printable(guest.connection)])];
   const lines = [`${p.bold(printable(guest.name))}  ${about.join(" · ")}`];
+  if (guest.migration !== null) lines.push(`  ${migration(guest.migration, p)}`);
   for (const disk of guest.disks) lines.push(...diskLines(disk, p));
   if (guest.disks.length === 0) lines.push(p.dim("  no disks"));
   if (guest.nvram !== null) lines.push(p.dim(`  nvram  ${printable(guest.nvram)}`));
   return lines.join("\n");
+}
+
+/** What a person does with it, and what became of the other one. */
+function migration({ role, run, state, partner, oldDisk, retired }: GuestMigrationDocument, p: Palette): string {
+  const name = `${printable(partner.name ?? partner.uuid)}${partner.defined ? "" : " (not defined here)"}`;
+  if (state === "copying") {
+    const what = role === "old" ? `is being migrated to ${name}` : `the unfinished copy of ${name}`;
+    return p.yellow(`${what}: unterbau migrate --resume ${run} goes on, --rollback ${run} takes it back`);
+  }
+  const fates = {
+    kept: p.yellow(`the old disk was not destroyed yet (unterbau retire ${run})`),
+    "destroyed-in-part": p.yellow(`the old disk is destroyed in part (unterbau retire --resume ${run} goes on)`),
+    destroyed: p.green(`the old disk was destroyed on ${retired?.slice(0, 10)} (unterbau retire --show ${run})`),
+    unknown: p.yellow("whether the old disk is destroyed is not known here"),
+  };
+  const who = role === "old" ? p.yellow(`migrated: ${name} took its place, start that one`) : `migrated from ${name}`;
+  return `${who} · ${fates[oldDisk]}`;
 }
 
 function diskLines(disk: GuestDiskDocument, p: Palette): string[] {

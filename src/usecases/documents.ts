@@ -210,7 +210,24 @@ export interface GuestDocument {
   readonly nvram: string | null;
   /** All its disks are. */
   readonly encrypted: boolean;
+  /** Its storage was migrated, or it is the copy that another guest was migrated to. */
+  readonly migration: GuestMigrationDocument | null;
   readonly disks: readonly GuestDiskDocument[];
+}
+
+export interface GuestMigrationDocument {
+  /** old: what is to be kept off. new: what took its place. */
+  readonly role: "old" | "new";
+  /** For `migrate` and `retire`. */
+  readonly run: string;
+  /** copying: neither is to be started until the migration went on or was taken back. */
+  readonly state: "copying" | "done";
+  /** The other one of both. `name`: null when nobody here knows it. `defined`: on a connection that was asked. */
+  readonly partner: { readonly uuid: string; readonly name: string | null; readonly defined: boolean };
+  /** Where the guest was before. kept: `retire` did not begin with it. unknown: who destroyed it keeps the record elsewhere. */
+  readonly oldDisk: "kept" | "destroyed-in-part" | "destroyed" | "unknown";
+  /** When its destruction was finished (ISO 8601, UTC), else null. */
+  readonly retired: string | null;
 }
 
 export interface GuestsDocument {

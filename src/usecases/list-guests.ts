@@ -5,7 +5,7 @@ import { type HostDevice, isEncrypted, restsOn } from "../host/rests-on.ts";
 import { retirementOf } from "../host/retirement-store.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { DomainDisk } from "../libvirt/domain.ts";
-import { UNREADABLE } from "../libvirt/guard.ts";
+import { startProblem, UNREADABLE } from "../libvirt/guard.ts";
 import { type DiskPlace, describePlace } from "../libvirt/place.ts";
 import { looseEnds } from "../tools/dmsetup.ts";
 import type {
@@ -15,6 +15,7 @@ import type {
   GuestsDocument,
   LastCheckDocument,
 } from "./documents.ts";
+import { migrationOf } from "./guest-migration.ts";
 import { pathOf } from "./guest-sources.ts";
 import { type Guest, type GuestOptions, listGuests, readGuest } from "./guests.ts";
 import { encryptionInside } from "./look-for-luks.ts";
@@ -23,20 +24,23 @@ import { encryptionInside } from "./look-for-luks.ts";
 export async function guests(options: GuestOptions): Promise<GuestsDocument> {
   const list = await listGuests(options);
   const findings: FindingDocument[] = list.failures.map((f) => finding("libvirt-unreachable", describeError(f)));
-  const found: GuestDocument[] = [];
+  const known: Guest[] = [];
   const users = new Map<string, string[]>();
   for (const entry of list.guests) {
-    let guest: Guest;
     try {
-      guest = await readGuest(entry, options);
+      known.push(await readGuest(entry, options));
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
       // It may have been undefined meanwhile.
       findings.push(finding("libvirt-guest-unreadable", `${entry.name}: ${describeError(error)}`));
-      continue;
     }
-    const document = await guestDocument(guest, options);
+  }
+  const found: GuestDocument[] = [];
+  for (const guest of known) {
+    const document = { ...(await guestDocument(guest, options)), migration: migrationOf(guest, known) };
     found.push(document);
+    if (guest.domain.guard === UNREADABLE)
+      findings.push(finding("libvirt-migration-mark", `${guest.name}: ${startProblem(UNREADABLE)!.what}`));
     for (const { path, writable } of document.disks.map(used)) {
       if (path !== null && writable) users.set(path, [...(users.get(path) ?? []), document.name]);
     }
@@ -56,7 +60,7 @@ function used(disk: GuestDiskDocument): { path: string | null; writable: boolean
   return { path: disk.path, writable: disk.device === "disk" && !disk.readOnly };
 }
 
-async function guestDocument(guest: Guest, options: GuestOptions): Promise<GuestDocument> {
+async function guestDocument(guest: Guest, options: GuestOptions): Promise<Omit<GuestDocument, "migration">> {
   const disks: GuestDiskDocument[] = [];
   for (const disk of guest.domain.disks) disks.push(unlessRetired(await diskDocument(disk, guest, options), guest));
   const own = disks.filter((d) => (d.device === "disk" || d.device === "lun") && d.place !== "no medium");

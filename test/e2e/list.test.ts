@@ -161,6 +161,44 @@ describe("list", () => {
     expect((await disksOf(guests))[0]!.lastCheck).toBeNull();
   });
 
+  it("tells of a migration what its mark tells, where journal and record are not here, and of a mark that is none", async () => {
+    const mark = (role: string, partner: string, state = "ready") =>
+      `<u:migration xmlns:u='urn:unterbau:migration:1' role='${role}' partner='${partner}' run='20260102-030405-abcd' state='${state}'/>`;
+    const guests: TestGuest[] = [
+      { name: "plain", devices: "", metadata: mark("old", uuidOf(1), "retired") },
+      { name: "mail", devices: "", metadata: mark("clone", uuidOf(0)) },
+      { name: "lonely", devices: "", metadata: mark("clone", uuidOf(8)) },
+      { name: "half", devices: "", metadata: mark("clone", uuidOf(0), "copying") },
+      { name: "odd", devices: "", metadata: mark("neither", uuidOf(0)) },
+      { name: "web", devices: "" },
+    ];
+    const doc = await list(guests);
+    const of = (name: string) => doc.guests.find((g) => g.name === name)!.migration;
+    const run = "20260102-030405-abcd";
+    const plain = { uuid: uuidOf(0), name: "plain", defined: true };
+    expect(of("plain")).toEqual({
+      role: "old",
+      run,
+      state: "done",
+      partner: { uuid: uuidOf(1), name: "mail", defined: true },
+      oldDisk: "unknown",
+      retired: null,
+    });
+    expect(of("mail")).toEqual({ ...of("plain"), role: "new", partner: plain });
+    expect(of("lonely")!.partner).toEqual({ uuid: uuidOf(8), name: null, defined: false });
+    expect([of("lonely")!.oldDisk, of("half")!.state, of("odd"), of("web")]).toEqual([
+      "unknown",
+      "copying",
+      null,
+      null,
+    ]);
+    expect(doc.findings).toMatchObject([{ code: "libvirt-migration-mark", message: expect.stringContaining("odd: ") }]);
+    const text = (await unterbau(["list", "--connect", testGuests(folder, guests)], { env })).stdout.toString();
+    expect(text).toContain("migrated: mail took its place, start that one · whether the old disk is destroyed is not");
+    expect(text).toContain(`migrated from ${uuidOf(8)} (not defined here)`);
+    expect(text).toContain(`the unfinished copy of plain: unterbau migrate --resume ${run} goes on`);
+  });
+
   it("says why there is nothing to list", async () => {
     const { code, stderr } = await unterbau(["list", "--connect", "qemu+unix:///system?socket=/nowhere/sock"]);
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining("libvirt cannot be reached") });

@@ -111,6 +111,12 @@ describe("migrate", () => {
     expect(moved.sha256).toBe((await must("sha256sum", [disk])).slice(0, 64));
     expect(opens(moved.header, key)).toBe(true);
     expect(await guests()).toEqual(["mail", "mail-luks"]);
+    const { run: id } = document;
+    const listed = await unterbau(["list", "--connect", daemon.uri], { env });
+    expect(listed.stdout.toString()).toContain(
+      `migrated: mail-luks took its place, start that one · the old disk was not destroyed yet (unterbau retire ${id})`,
+    );
+    expect(listed.stdout.toString()).toContain("migrated from mail · the old disk was not destroyed yet");
     expect(await must("virsh", ["-c", daemon.uri, "dominfo", "mail"])).toMatch(/Autostart: +disable/);
     const clone = await xmlOf("mail-luks");
     expect(clone).not.toContain("52:54:00:12:34:56");
@@ -155,6 +161,10 @@ describe("migrate", () => {
       id = run;
       expect([step === "copying" ? "copy vda" : step, "done"]).toContain(state);
       expect(existsSync(target)).toBe(steps.indexOf(step) >= steps.indexOf("name vda"));
+      if (!["copying", "define", "finish"].includes(step)) continue;
+      const shown = (await unterbau(["list", "--connect", daemon.uri], { env })).stdout.toString();
+      expect(shown).toContain(step === "finish" ? "mail took its place" : "is being migrated to mail");
+      if (step === "define") expect(shown).toContain("the unfinished copy of mail-plain");
     }
     const done = work("resume", id, "");
     expect(done.status, done.stderr).toBe(0);

@@ -131,6 +131,26 @@ describe("retire", () => {
     expect(existsSync(disk)).toBe(false);
     expect(await guests()).toEqual(["mail-luks"]);
 
+    const listed = await cli("list", "--json");
+    const { guests: left } = JSON.parse(listed.stdout.toString());
+    expect(schema("list")(JSON.parse(listed.stdout.toString()))).toBe(true);
+    expect(left).toMatchObject([
+      {
+        name: "mail-luks",
+        migration: {
+          role: "new",
+          run: id,
+          state: "done",
+          partner: { uuid: UUID, name: "mail", defined: false },
+          oldDisk: "destroyed",
+          retired: record.ended,
+        },
+      },
+    ]);
+    expect((await cli("list")).stdout.toString()).toMatch(
+      /migrated from mail \(not defined here\) · the old disk was destroyed on \d{4}-\d\d-\d\d/,
+    );
+
     const path = at(`state/retirements/${id}.json`);
     expect([JSON.parse(readFileSync(path, "utf8")), statSync(path).mode & 0o777]).toEqual([record, 0o600]);
     const list = await unterbau(["retire", "--list", "--json"], { env });
@@ -193,6 +213,7 @@ describe("retire", () => {
       const list = JSON.parse((await cli("list", "--json")).stdout.toString());
       const old = list.guests.find((g: { name: string }) => g.name === "mail");
       expect(old.disks[0].problem).toMatch(/^it was destroyed on /);
+      expect(old.migration).toMatchObject({ role: "old", partner: { name: "mail-luks" }, oldDisk: "destroyed" });
       const started = await cli("unlock", "vm:mail", "--start", "--no-prompt");
       expect([started.code, started.stderr]).toEqual([1, expect.stringContaining("its disk was destroyed")]);
     } finally {
@@ -320,6 +341,8 @@ describe("retire", () => {
       if (points.indexOf(point) < points.indexOf("undefined"))
         expect(old.disks[0]).toMatchObject({ problem: expect.stringContaining("destroyed in part"), lastCheck: null });
       else expect(old).toBeUndefined();
+      const copy = list.guests.find((g: { name: string }) => g.name === "mail");
+      expect(copy.migration).toMatchObject({ partner: { name: "mail-plain" }, oldDisk: "destroyed-in-part" });
       expect(existsSync(disk)).toBe(point !== "removed");
       if (point === "writing") expect(progress().match(/"segment"/g)!.length).toBeGreaterThanOrEqual(2);
       if (point === "destroyed") expect(has(disk)).toBe(false);

@@ -10,6 +10,8 @@ export interface TestGuest {
   readonly devices: string;
   readonly state?: keyof typeof STATES;
   readonly managedSave?: boolean;
+  /** What is in `<metadata>`. */
+  readonly metadata?: string;
   /** Default: made from the place in the list. */
   readonly uuid?: string;
 }
@@ -29,9 +31,9 @@ export function fileDisk(path: string, format: string, target = "vda", more = ""
 export function testGuests(folder: string, guests: readonly TestGuest[], more = ""): string {
   const path = join(folder, `node-${Math.abs(hash(JSON.stringify(guests) + more))}.xml`);
   const domains = guests.map(
-    ({ name, devices, state = "shut off", managedSave, uuid }, i) =>
+    ({ name, devices, state = "shut off", managedSave, metadata = "", uuid }, i) =>
       `<domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'><name>${name}</name><uuid>${uuid ?? uuidOf(i)}</uuid>
-<memory>65536</memory><os><type>hvm</type></os><devices>${devices}</devices>
+<metadata>${metadata}</metadata><memory>65536</memory><os><type>hvm</type></os><devices>${devices}</devices>
 <test:runstate>${STATES[state]}</test:runstate>${managedSave ? "<test:hasmanagedsave/>" : ""}</domain>`,
   );
   writeFileSync(path, `<node>${domains.join("\n")}${more}</node>\n`);
