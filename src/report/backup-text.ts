@@ -1,14 +1,24 @@
-import type { BackupDocument, BackupListDocument, BackupVerifyDocument } from "../usecases/backup-documents.ts";
+import type {
+  BackedUpDisk,
+  BackupDocument,
+  BackupListDocument,
+  BackupVerifyDocument,
+} from "../usecases/backup-documents.ts";
 import type { Palette } from "./tree-text.ts";
 import { exactSize, printable } from "./units.ts";
 
 export function backupText(doc: BackupDocument): string {
   const disks = doc.disks.map(
-    ({ target, size, kind, header }) =>
-      `  ${printable(target)}  ${exactSize(size)}, ${kind === "ciphertext" ? "as it is encrypted" : "as the guest sees it"}${header === null ? "" : ", with its LUKS header"}`,
+    (disk) =>
+      `  ${printable(disk.target)}  ${exactSize(disk.size)}, ${formOf(disk)}${disk.header === null ? "" : ", with its LUKS header"}`,
   );
   const live = doc.live ? ", of one instant while it ran" : "";
   return `${printable(doc.guest)}: backup ${doc.id} in ${printable(doc.to)}${live}\n${disks.join("\n")}\n`;
+}
+
+function formOf({ kind, decrypted }: BackedUpDisk): string {
+  if (kind === "ciphertext") return "as it is encrypted";
+  return decrypted ? "decrypted, as the guest sees it" : "as the guest sees it";
 }
 
 export function backupListText(doc: BackupListDocument, p: Palette): string {

@@ -7,6 +7,7 @@ import type { KeyProvider } from "../core/layer.ts";
 import type { CryptEntry } from "../host/crypttab.ts";
 import { thisHost } from "../host/host-view.ts";
 import { isEncrypted, restsOn } from "../host/rests-on.ts";
+import type { DomainDisk } from "../libvirt/domain.ts";
 import { describePlace } from "../libvirt/place.ts";
 import { wholeDisk } from "./convert.ts";
 import { disksOf, type NamedDisk } from "./guest-sources.ts";
@@ -21,8 +22,8 @@ export interface DiskToBackUp {
   /** Path, or NBD URI of a live view. */
   readonly source: string;
   readonly device: BlockDevice;
-  /** The LUKS volume of the host that holds it and nothing else, else null. */
-  readonly luks: { readonly device: string; readonly entry: CryptEntry } | null;
+  /** The LUKS volume that holds it and nothing else, else null. `entry`: its line of crypttab; null where QEMU opens it. */
+  readonly luks: { readonly device: string; readonly entry: CryptEntry | null } | null;
   /** It is encrypted where it is now, and its bytes here are not. */
   readonly bares: boolean;
   /** Throws when something wrote to it since it was opened. */
@@ -36,6 +37,11 @@ export interface DiskOptions {
   readonly note?: ((text: string) => void) | undefined;
 }
 
+interface HostLuks {
+  readonly device: string;
+  readonly entry: CryptEntry;
+}
+
 /** Nothing is unlocked: what a guest has encrypted itself stays so. */
 const NO_KEYS: KeyProvider = { secretsFor: async () => [] };
 
@@ -44,7 +50,7 @@ export async function openDisks(guest: Guest, options: DiskOptions, cleanup: Cle
   const { connect, signal, note } = options;
   const base = { keys: NO_KEYS, connect, signal, note, streaming: true };
   const drives = guest.domain.disks.filter((d) => d.device === "disk" || d.device === "lun");
-  const closed = new Map<string, NonNullable<DiskToBackUp["luks"]>>();
+  const closed = new Map<string, HostLuks>();
   for (const { target, place } of options.content ? [] : drives) {
     const luks = place.kind === "file" || place.kind === "block" ? luksUnder(place.path) : null;
     if (luks !== null) closed.set(target, luks);
@@ -80,9 +86,35 @@ async function content(
     );
   }
   const { target } = declared;
+  const { encryption = null } = guest.domain.disks.find((d) => d.target === target) ?? {};
+  if (encryption !== null) return await openedByQemu(declared, encryption, name, base, cleanup);
   const bares = isEncrypted(restsOn(name)) && !(await encryptedInside(guest, target, name));
   const opened = await open({ ...base, sources: [name], declared: new Map([[name, declared]]) }, cleanup);
   return { target, kind: "content", source: name, luks: luksUnder(name), bares, ...opened };
+}
+
+/** Its bytes are what QEMU decrypts, and not what the guest sees. */
+async function openedByQemu(
+  declared: NamedDisk["declared"],
+  encryption: NonNullable<DomainDisk["encryption"]>,
+  name: string,
+  base: Omit<SourceOptions, "sources">,
+  cleanup: Cleanup,
+): Promise<DiskToBackUp> {
+  const { target, format } = declared;
+  if (format !== "raw" || encryption.format !== "luks") {
+    throw new StorageError(
+      "unsupported",
+      `disk ${printable(target)} is encrypted inside its image ${printable(name)}, and cannot be told apart from that`,
+      {
+        layer: "libvirt",
+        feature: "ciphertext of an image",
+        hint: "copy the image file as it is while the guest is off; or start the guest and back its content up with --live",
+      },
+    );
+  }
+  const opened = await open({ ...base, sources: [name], format: "raw" }, cleanup);
+  return { target, kind: "ciphertext", source: name, luks: { device: name, entry: null }, bares: false, ...opened };
 }
 
 /** The disks of a running guest in a view of one instant, in its order. */
@@ -126,7 +158,7 @@ export async function openViewed(
 
 async function ciphertext(
   target: string,
-  luks: NonNullable<DiskToBackUp["luks"]>,
+  luks: HostLuks,
   base: Omit<SourceOptions, "sources">,
   cleanup: Cleanup,
 ): Promise<DiskToBackUp> {
@@ -175,7 +207,7 @@ function stateOf(path: string): string {
 }
 
 /** The line of crypttab whose mapping is this disk; open, or closed. */
-function luksUnder(path: string): DiskToBackUp["luks"] {
+function luksUnder(path: string): HostLuks | null {
   const view = thisHost();
   const device = view.device(path);
   const mapped = device?.kind === "crypt" ? device.path : path;

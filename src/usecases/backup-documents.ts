@@ -6,14 +6,16 @@ export interface BackedUpDisk {
   readonly target: string;
   /** Name of the item that has its bytes: `vda.raw`. */
   readonly name: string;
-  /** Bytes, as the guest (or, for ciphertext, the host's dm-crypt) sees the disk. */
+  /** Bytes, as the guest (or, for ciphertext, who decrypts) sees the disk. */
   readonly size: number;
   readonly sha256: string;
-  /** ciphertext: the LUKS volume of the host, header and all. content: what the guest sees. */
+  /** ciphertext: the LUKS volume that the host or QEMU opens, header and all. content: what the guest sees. */
   readonly kind: "ciphertext" | "content";
+  /** It is encrypted on this host, and these bytes are not, or not all. */
+  readonly decrypted: boolean;
   /** Path or device that was read. */
   readonly source: string;
-  /** Name of the item with the LUKS header of the host's volume, else null. */
+  /** Name of the item with the LUKS header of that volume, else null. */
   readonly header: string | null;
   /** Its line of /etc/crypttab, else null. */
   readonly crypttab: string | null;

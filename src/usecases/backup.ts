@@ -133,9 +133,11 @@ async function putDisk(
   store: BackupStore,
   options: BackupOptions,
 ): Promise<BackedUpDisk> {
-  const { target, kind, source, luks, device } = disk;
+  const { target, kind, source, luks, device, bares } = disk;
   const name = `${target}.raw`;
   options.note?.(`backing up ${printable(target)} (${printable(source)})`);
+  if (options.content && kind === "ciphertext")
+    options.note?.(`${printable(target)} is kept as it is encrypted: QEMU decrypts it, and only while the guest runs`);
   const hash = createHash("sha256");
   const tell = (fraction: number): void => options.onProgress?.(target, fraction);
   await store.put(id, name, piecesOf(device, hash, tell, options.signal));
@@ -146,7 +148,17 @@ async function putDisk(
     entry === null
       ? null
       : [entry.name, entry.device, entry.keyFile ?? "none", entry.options.join(",")].join(" ").trim();
-  return { target, name, size: device.size, sha256: hash.digest("hex"), kind, source, header, crypttab };
+  return {
+    target,
+    name,
+    size: device.size,
+    sha256: hash.digest("hex"),
+    kind,
+    decrypted: bares,
+    source,
+    header,
+    crypttab,
+  };
 }
 
 /** All bytes in order; what is zero as a number. */
@@ -177,7 +189,7 @@ async function* headerOf({ device, entry }: NonNullable<DiskToBackUp["luks"]>): 
   const folder = mkdtempSync(join(tmpdir(), "unterbau-header-"));
   try {
     const file = join(folder, "header");
-    const detached = entry.options.find((o) => o.startsWith("header="))?.slice("header=".length);
+    const detached = entry?.options.find((o) => o.startsWith("header="))?.slice("header=".length);
     await luksHeaderBackup(detached ?? device, file);
     yield new Uint8Array(readFileSync(file));
   } finally {

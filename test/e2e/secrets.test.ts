@@ -1,10 +1,13 @@
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { BackupDocument } from "../../src/usecases/backup-documents.ts";
 import type { LifeDocument } from "../../src/usecases/life-documents.ts";
 import { must, run, unterbau } from "../helpers/cli.ts";
+import { opens } from "../helpers/cryptsetup.ts";
 import { uuidOf } from "../helpers/libvirt.ts";
 import { run as program, untilQemuCanTell } from "../helpers/programs.ts";
 import { qemuDomain, type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
@@ -15,7 +18,7 @@ let daemon: SessionDaemon;
 let env: Record<string, string>;
 const at = (name: string): string => join(daemon.folder, name);
 const ajv = new Ajv({ strict: true, allowUnionTypes: true });
-for (const verb of ["unlock", "lock"])
+for (const verb of ["unlock", "lock", "backup"])
   ajv.addSchema(JSON.parse(readFileSync(`docs/schemas/${verb}.json`, "utf8")) as object, verb);
 
 beforeAll(async () => {
@@ -27,6 +30,15 @@ beforeAll(async () => {
     await must("truncate", ["-s", "4M", at(name)]);
     await must("cryptsetup", [...luks1, at(name), at("key")]);
   }
+  // A file system that the guest has in one of them, written by QEMU's own driver.
+  await must("mke2fs", ["-q", "-t", "ext2", at("content"), "2M"]);
+  const opened = ["--object", `secret,id=k,file=${at("key")}`, "-n", "--target-image-opts"];
+  await must("qemu-img", [
+    "convert",
+    ...opened,
+    at("content"),
+    `driver=luks,key-secret=k,file.filename=${at("a.luks")}`,
+  ]);
   const inside = ["-o", "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10"];
   const key = ["--object", `secret,id=k,file=${at("key")}`];
   await untilQemuCanTell(() => must("qemu-img", ["create", "-f", "qcow2", ...key, ...inside, at("c.qcow2"), "4M"]));
@@ -47,6 +59,7 @@ beforeAll(async () => {
 });
 afterAll(() => daemon?.end());
 afterEach(async () => {
+  rmSync(at("backups"), { recursive: true, force: true });
   for (const name of ["mail", "both", "other"]) await run("virsh", ["-c", daemon.uri, "destroy", name]);
   for (const uuid of await secrets()) await daemon.virsh("secret-undefine", uuid);
   rmSync(at("log"), { force: true });
@@ -69,6 +82,18 @@ async function life(verb: "unlock" | "lock" | "backup", guest: string, ...args: 
   if (document !== null) expect(ajv.validate(verb, document), ajv.errorsText()).toBe(true);
   const steps = document?.steps.map((s) => `${s.kind} ${s.name} ${s.outcome}`);
   return { code: r.code, stderr: r.stderr, steps, document };
+}
+const sha = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
+/** Two backups: what one says, and what the other has. */
+async function backup(guest: string, ...args: string[]) {
+  const line = ["backup", `vm:${guest}`, "--connect", daemon.uri, "--to", at("backups"), ...args];
+  const said = await unterbau(line, { env });
+  expect(said.code, said.stderr).toBe(0);
+  const made = await unterbau([...line, "--json"], { env });
+  const document = JSON.parse(made.stdout.toString()) as BackupDocument;
+  expect(ajv.validate("backup", document), ajv.errorsText()).toBe(true);
+  const folder = join(at("backups"), document.id);
+  return { text: said.stdout.toString(), notes: said.stderr, disks: document.disks, folder };
 }
 const unlock = (guest: string, ...args: string[]) => life("unlock", guest, "--no-prompt", ...args);
 const secrets = async () =>
@@ -100,11 +125,41 @@ describe("unlock and lock of disks that QEMU decrypts", () => {
       expect.stringContaining("vda is encrypted on this host, and would lie in the clear"),
     ]);
 
+    const shown = await backup("mail", "--live", "--plaintext");
+    expect(shown.text).toMatch(/vda {2}2 MiB, decrypted, as the guest sees it\n/);
+    expect(shown.disks).toMatchObject([{ kind: "content", decrypted: true, header: null, sha256: sha(at("content")) }]);
+
     const locked = await life("lock", "mail", "--timeout", "0", "--force-off");
     expect([locked.code, locked.steps], locked.stderr).toEqual([0, ["guest mail done", "secret vda done"]]);
     expect(await secrets()).toEqual([]);
     expect((await life("lock", "mail")).steps).toEqual([]);
     expect((await run("virsh", ["-c", daemon.uri, "start", "mail"])).code).toBe(1);
+  });
+
+  it("stay as they are encrypted in a backup, with their header, and are not taken for what the guest sees", async () => {
+    const { text, disks, folder, notes } = await backup("mail");
+    expect(text).toMatch(/vda {2}4 MiB, as it is encrypted, with its LUKS header\n/);
+    const item = { kind: "ciphertext", decrypted: false, crypttab: null, sha256: sha(at("a.luks")) };
+    expect(disks).toMatchObject([{ ...item, header: "vda.luks-header" }]);
+    expect(opens(join(folder, "vda.luks-header"), at("key"))).toBe(true);
+    expect(notes).not.toContain("QEMU decrypts it");
+    const args = ["backup", "verify", "vm:mail", "--from", at("backups"), "--no-prompt", "--json"];
+    const verified = await unterbau([...args, "--key-file", at("key")], { env });
+    expect(verified.code, verified.stderr).toBe(0);
+    expect(JSON.parse(verified.stdout.toString())).toMatchObject({
+      headers: [{ target: "vda" }],
+      check: { volumes: [{ type: "ext2", verdict: "clean" }] },
+    });
+    expect((await unterbau(args, { env })).code).toBe(8);
+    // Its content is not to be had while it is off, and that is said.
+    const asked = await backup("mail", "--content");
+    expect(asked.disks).toMatchObject([item]);
+    expect(asked.notes).toContain("vda is kept as it is encrypted: QEMU decrypts it, and only while the guest runs");
+    const both = await life("backup", "both", "--to", at("backups"));
+    expect([both.code, both.stderr]).toEqual([
+      1,
+      expect.stringMatching(/disk vdc is encrypted inside its image .*c\.qcow2[\s\S]*--live/),
+    ]);
   });
 
   it("ask for one key where disks share a secret, inside qcow2 too; a second time for nothing", async () => {
