@@ -6,6 +6,8 @@ import { remark, value, verdictOf } from "../verdict.ts";
 
 interface PathFacts {
   readonly path: string;
+  /** Firmware variables that libvirt has not made yet: their folder is there and does not have them. */
+  readonly notYet: boolean;
   /** A disc that the guest only reads, such as an installer's. */
   readonly disc: boolean;
   /** Null: not there, or not readable. */
@@ -85,6 +87,10 @@ export const perm01: Check<Facts> = {
       de: "Nicht feststellbar: Die Rechte von {path} sind nicht lesbar.",
       en: "Cannot be determined: the rights of {path} cannot be read.",
     },
+    "not-yet": {
+      de: "{path} gibt es noch nicht: libvirt legt die Datei beim ersten Start des Gastes an; ihre Rechte sind erst danach messbar.",
+      en: "{path} does not exist yet: libvirt makes it when the guest is started for the first time; its rights can be measured then.",
+    },
     "no-paths": {
       de: "Der Gast hat keinen Datenträger auf diesem Host.",
       en: "The guest has no disk on this host.",
@@ -93,6 +99,7 @@ export const perm01: Check<Facts> = {
   collect: async ({ host, guest }) => {
     const disks = guest?.disks ?? [];
     const paths = [...new Set(disks.flatMap(pathsOf))];
+    const variables = disks.filter((d) => d.device === "nvram").map((d) => d.place);
     const discs = disks.filter((d) => d.device === "cdrom" || d.device === "floppy").flatMap(pathsOf);
     const [passwd, group, conf] = await Promise.all([
       host.file("/etc/passwd"),
@@ -102,8 +109,14 @@ export const perm01: Check<Facts> = {
     const accounts = parseAccounts(textOf(passwd), textOf(group));
     const user = parseLibvirtConf(textOf(conf)).get("user")?.replace(/^\+/, "");
     const found = await Promise.all(paths.map((path) => factsOf(host, path, discs.includes(path), accounts)));
+    const mayLack = guest?.state === "shut off" ? variables : [];
     return {
-      paths: found.map((f) => f.facts),
+      paths: await Promise.all(
+        found.map(async ({ facts }) => ({
+          ...facts,
+          notYet: facts.mode === null && mayLack.includes(facts.path) && (await isAbsent(facts.path, host)),
+        })),
+      ),
       noAcl: found.some((f) => f.acl.kind === "missing"),
       own: user === undefined ? SYSTEM : [...SYSTEM, user],
     };
@@ -142,6 +155,7 @@ async function factsOf(host: HostReader, path: string, disc: boolean, accounts: 
   const group = accounts.groups.find((g) => g.gid === stat?.gid)?.name ?? String(stat?.gid ?? "?");
   const facts: PathFacts = {
     path,
+    notYet: false,
     disc,
     mode: stat?.mode ?? null,
     owner: accounts.users.find((u) => u.uid === stat?.uid)?.name ?? String(stat?.uid ?? "?"),
@@ -155,9 +169,17 @@ async function factsOf(host: HostReader, path: string, disc: boolean, accounts: 
   return { facts, acl: acl as CommandResult };
 }
 
+/** Its folder can be listed, and has no such file: what cannot be looked at may be there. */
+async function isAbsent(path: string, host: HostReader): Promise<boolean> {
+  const at = path.lastIndexOf("/");
+  const names = await host.list(path.slice(0, at) || "/");
+  return names !== null && !names.includes(path.slice(at + 1));
+}
+
 function judge(facts: PathFacts, own: readonly string[]): Remark[] {
   const { mode, reachable, persons } = facts;
   const path = value.path(facts.path);
+  if (facts.notYet) return [remark("n-a", "not-yet", { path })];
   if (mode === null) return [remark("unknown", "not-there", { path })];
   const shown = { path, mode: value.text(mode.toString(8).padStart(4, "0")) };
   const remarks: Remark[] = [];
