@@ -272,7 +272,7 @@ export interface AuditSample {
   readonly mapping: string;
   readonly state: State;
   /** See `SampleFinding`; null: it could not be read. */
-  readonly finding: "random" | "structured" | "same" | "empty" | "few" | null;
+  readonly finding: "random" | "structured" | "same" | "unopened" | "empty" | "few" | null;
   readonly reason: string | null;
   /** Bytes that were judged. */
   readonly bytes: number;

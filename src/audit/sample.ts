@@ -1,14 +1,14 @@
-/** Bytes read at one place, below an encrypting layer and above it. */
+/** Bytes read at one place, below an encrypting layer and above it; null: that cannot be read, since no key opens it. */
 export interface SamplePiece {
   readonly below: Uint8Array;
-  readonly above: Uint8Array;
+  readonly above: Uint8Array | null;
 }
 
 /**
  * random: what is stored cannot be told from random bytes, and is not what the layer shows. structured: it can be told.
- * same: it is what the layer shows. empty: nothing was ever written there, or the disk was told to forget it. few: too little for a verdict.
+ * same: it is what the layer shows. unopened: it cannot be told from random bytes; what the layer shows was not read. empty: nothing was ever written there, or the disk was told to forget it. few: too little for a verdict.
  */
-export type SampleFinding = "random" | "structured" | "same" | "empty" | "few";
+export type SampleFinding = "random" | "structured" | "same" | "unopened" | "empty" | "few";
 
 export interface SampleResult {
   readonly finding: SampleFinding;
@@ -19,8 +19,8 @@ export interface SampleResult {
   readonly bytes: number;
   /** Pearson's chi-square of their values, 255 degrees of freedom; null: too few. */
   readonly chiSquare: number | null;
-  /** Share of places with the same byte below and above; 1/256 by chance. */
-  readonly equalShare: number;
+  /** Share of places with the same byte below and above; 1/256 by chance; null: nothing was read above. */
+  readonly equalShare: number | null;
 }
 
 /** The least that dm-crypt writes. */
@@ -38,8 +38,10 @@ export function judgeSample(pieces: readonly SamplePiece[]): SampleResult {
   let equal = 0;
   let emptyPieces = 0;
   let same = false;
+  let opened = true;
   for (const { below, above } of pieces) {
     let written = false;
+    if (above === null) opened = false;
     for (let at = 0; at < below.length; at += SECTOR) {
       const end = Math.min(at + SECTOR, below.length);
       // What was never written lies beside what was.
@@ -49,7 +51,7 @@ export function judgeSample(pieces: readonly SamplePiece[]): SampleResult {
       for (let i = at; i < end; i++) {
         const b = below[i]!;
         counts[b] = counts[b]! + 1;
-        if (b === above[i]) alike++;
+        if (above !== null && b === above[i]) alike++;
       }
       bytes += end - at;
       equal += alike;
@@ -58,13 +60,15 @@ export function judgeSample(pieces: readonly SamplePiece[]): SampleResult {
     if (!written) emptyPieces++;
   }
   const chiSquare = bytes < ENOUGH ? null : chi(counts, bytes);
-  const base = { pieces: pieces.length, emptyPieces, bytes, chiSquare, equalShare: bytes === 0 ? 0 : equal / bytes };
+  const equalShare = opened ? (bytes === 0 ? 0 : equal / bytes) : null;
+  const base = { pieces: pieces.length, emptyPieces, bytes, chiSquare, equalShare };
   if (same) return { ...base, finding: "same" };
   if (bytes === 0) return { ...base, finding: "empty" };
   if (chiSquare === null) return { ...base, finding: "few" };
   // Mean 255, variance 510. Too even is no chance either.
   const off = Math.abs(chiSquare - DEGREES) / Math.sqrt(2 * DEGREES);
-  return { ...base, finding: off <= SIGMAS ? "random" : "structured" };
+  if (off > SIGMAS) return { ...base, finding: "structured" };
+  return { ...base, finding: opened ? "random" : "unopened" };
 }
 
 /** One byte all over: zeros of a disk that was never written, or the ones of erased flash. */

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { collect, type PlainFlags } from "./options.ts";
+import { collect, type PlainFlags, parseCount } from "./options.ts";
 import { CHECK_CODES, type Verb } from "./run-verb.ts";
 
 export interface AuditFlags extends PlainFlags {
@@ -11,6 +11,7 @@ export interface AuditFlags extends PlainFlags {
   readonly connect?: string;
   readonly mail?: readonly string[];
   readonly live?: boolean;
+  readonly timeout?: number;
   readonly keyFile?: readonly string[];
   readonly lang?: "de" | "en";
   readonly keep?: boolean;
@@ -50,6 +51,7 @@ export function addAudit(program: Command, verb: Verb): void {
       "--sample",
       "read 4 MiB of each encrypted device below and above its encryption: is what is stored like random bytes?",
     )
+    .option("--timeout <seconds>", "end a program of this host's that runs longer than this", parseCount, 30)
     .option("--no-keep", "leave no evidence: the run is not added to the chain in the state folder")
     .option("--diff <run>", "say what changed since that run")
     .addOption(new Option("--lang <language>", "default: as LANG says").choices(["de", "en"]))

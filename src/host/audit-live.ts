@@ -24,6 +24,8 @@ export interface LiveOptions {
   /** libvirt's connection; null: virsh's own default, or the system's guests. */
   readonly connect: string | null;
   readonly signal?: AbortSignal | undefined;
+  /** What a program may take; default: 30 s. */
+  readonly timeoutMs?: number | undefined;
   /** Answers `["unterbau", …]`: facts that no other program gives. */
   readonly own?: ((argv: readonly string[]) => Promise<RawCommand | null>) | undefined;
 }
@@ -82,12 +84,12 @@ export class LiveSource implements HostSource {
   }
 
   async #start(name: string, args: readonly string[]): Promise<Omit<RawCommand, "version">> {
-    const { signal, connect } = this.#options;
+    const { signal, connect, timeoutMs = TIMEOUT_MS } = this.#options;
     const named = process.env.VIRSH_DEFAULT_CONNECT_URI || process.env.LIBVIRT_DEFAULT_URI;
     const uri = connect ?? named ?? "qemu:///system";
     try {
       const env = { VIRSH_DEFAULT_CONNECT_URI: uri };
-      const { code, stdout, stderr } = await runProgram(name, args, { signal, env, timeoutMs: TIMEOUT_MS });
+      const { code, stdout, stderr } = await runProgram(name, args, { signal, env, timeoutMs });
       return { exit: code ?? 128, stdout, stderr };
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === "cancelled") throw error;

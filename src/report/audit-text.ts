@@ -52,6 +52,10 @@ const FOUND: Readonly<Record<NonNullable<AuditSample["finding"]>, Text>> = {
     de: "Was gespeichert ist, ist der Klartext selbst ({numbers}).",
     en: "What is stored is the very plaintext ({numbers}).",
   },
+  unopened: {
+    de: "Was gespeichert ist, ist von Zufall nicht zu unterscheiden ({numbers}). Nicht feststellbar, was es entschlüsselt ergibt: Es wurde kein Schlüssel dafür gegeben (--key-file).",
+    en: "What is stored cannot be told from random bytes ({numbers}). Cannot be determined what it is decrypted to: no key for it was given (--key-file).",
+  },
   empty: { de: "An den gelesenen Stellen wurde nie geschrieben.", en: "Nothing was ever written where it was read." },
   few: {
     de: "Nicht feststellbar: Zu wenig davon ist beschrieben ({numbers}).",

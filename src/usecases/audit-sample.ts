@@ -2,9 +2,15 @@ import { createHash, randomInt } from "node:crypto";
 import type { AuditGuest, AuditLayer, AuditSample, HostReader, State } from "../audit/model.ts";
 import { judgeSample, type SampleFinding, type SamplePiece } from "../audit/sample.ts";
 import { type CryptSegment, parseDmTable } from "../audit/storage/dm-table.ts";
+import { type LuksPlace, luksPlaces } from "../audit/storage/luks-inside.ts";
+import { type BlockDevice, readBytes } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import { type FileDevice, openFileDevice } from "../core/file-device.ts";
+import type { KeyProvider } from "../core/layer.ts";
 import { blockDeviceSectorSize, blockDeviceSize } from "../host/block-device.ts";
+import type { TreeNode } from "../stack/tree.ts";
+import { isLuks, lookInto } from "./look-for-luks.ts";
+import { luksFacts } from "./luks-facts.ts";
 
 const SECTOR = 512;
 /** Bytes of one piece, and how many of them: 4 MiB. */
@@ -18,6 +24,7 @@ const STATES: Readonly<Record<SampleFinding, State>> = {
   random: "pass",
   structured: "fail",
   same: "fail",
+  unopened: "unknown",
   empty: "n-a",
   few: "unknown",
 };
@@ -29,7 +36,7 @@ const STATES: Readonly<Record<SampleFinding, State>> = {
 export async function sampleGuests(
   guests: readonly AuditGuest[],
   host: HostReader,
-  signal?: AbortSignal,
+  { keys, signal }: { readonly keys: KeyProvider; readonly signal?: AbortSignal | undefined },
 ): Promise<AuditSample[]> {
   const table = await host.run(["dmsetup", "table"]);
   const tables = table.kind === "ran" && table.exit === 0 ? parseDmTable(table.stdout) : null;
@@ -39,6 +46,9 @@ export async function sampleGuests(
     signal?.throwIfAborted();
     samples.push(await sampleMapping(name, tables?.get(name) ?? null));
   }
+  // The same image may be given to several guests.
+  const inside = new Map(guests.flatMap(luksPlaces).map((p) => [p.path, p]));
+  for (const place of inside.values()) samples.push(...(await sampleInside(place, keys, signal)));
   return samples;
 }
 
@@ -67,6 +77,51 @@ async function sampleMapping(name: string, segments: readonly CryptSegment[] | n
   }
 }
 
+/** LUKS inside a disk, read through our own stack: below it, and above it where a key opens it. */
+async function sampleInside(
+  { target, path, format }: LuksPlace,
+  keys: KeyProvider,
+  signal?: AbortSignal,
+): Promise<AuditSample[]> {
+  const read = async (device: BlockDevice, into: Uint8Array, at: number): Promise<void> => {
+    into.set(await readBytes(device, at, into.length, { signal }));
+  };
+  const sampled = await lookInto({ format, backing: [] }, path, keys, async (tree) => {
+    const found = tree.roots.flatMap((root) => containersUnder(root, null));
+    const samples: AuditSample[] = [];
+    for (const { node, below } of found) {
+      const name = `${target}: ${String(node.details.uuid ?? "LUKS")}`;
+      const [segment, ...more] = luksFacts(node).segments;
+      const offset = segment?.offset ?? null;
+      if (below === null || offset === null || more.length > 0)
+        samples.push(
+          unknownSample(name, "its ciphertext lies among what the image keeps of itself, or not in one piece"),
+        );
+      else {
+        const { content } = node;
+        const size = Math.min(below.size - offset, content?.size ?? Number.POSITIVE_INFINITY);
+        samples.push(
+          await samplePair(
+            name,
+            (into, at) => read(below, into, offset + at),
+            content && ((into, at) => read(content, into, at)),
+            size,
+          ),
+        );
+      }
+    }
+    return samples;
+  });
+  if (typeof sampled === "string") return [unknownSample(`${target}: LUKS`, sampled)];
+  return sampled.length > 0 ? sampled : [unknownSample(`${target}: LUKS`, "no LUKS header was found any more")];
+}
+
+/** Every LUKS container with the device that it lies on; none: it is part of an image format. */
+function containersUnder(node: TreeNode, parent: TreeNode | null): { node: TreeNode; below: BlockDevice | null }[] {
+  const below = node.details.encryption === "LUKS" ? null : (parent?.content ?? parent?.device ?? null);
+  return [...(isLuks(node) ? [{ node, below }] : []), ...node.children.flatMap((c) => containersUnder(c, node))];
+}
+
 function openBlock(path: string): FileDevice {
   return openFileDevice(path, {
     writable: false,
@@ -90,8 +145,8 @@ function unknownSample(name: string, reason: string): AuditSample {
   };
 }
 
-/** The first piece and others at places that nobody can foresee, the same below and above. */
-export async function samplePair(name: string, below: Read, above: Read, size: number): Promise<AuditSample> {
+/** The first piece and others at places that nobody can foresee, the same below and above; null: what lies above cannot be read. */
+export async function samplePair(name: string, below: Read, above: Read | null, size: number): Promise<AuditSample> {
   const places = Math.floor(size / PIECE);
   if (places === 0) return unknownSample(name, "it is smaller than what is read at once");
   const chosen = new Set([0]);
@@ -99,9 +154,9 @@ export async function samplePair(name: string, below: Read, above: Read, size: n
   const hash = createHash("sha256");
   const pieces: SamplePiece[] = [];
   for (const place of [...chosen].sort((a, b) => a - b)) {
-    const piece = { below: new Uint8Array(PIECE), above: new Uint8Array(PIECE) };
+    const piece = { below: new Uint8Array(PIECE), above: above && new Uint8Array(PIECE) };
     await below(piece.below, place * PIECE);
-    await above(piece.above, place * PIECE);
+    if (piece.above !== null) await above?.(piece.above, place * PIECE);
     hash.update(piece.below);
     pieces.push(piece);
   }
@@ -115,7 +170,7 @@ export async function samplePair(name: string, below: Read, above: Read, size: n
     pieces: pieces.length,
     emptyPieces,
     chiSquare: chiSquare === null ? null : Math.round(chiSquare * 10) / 10,
-    equalShare: Math.round(equalShare * 1e5) / 1e5,
+    equalShare: equalShare === null ? null : Math.round(equalShare * 1e5) / 1e5,
     sha256: hash.digest("hex"),
   };
 }

@@ -43,6 +43,8 @@ export interface AuditOptions {
   readonly keys?: KeyProvider | undefined;
   readonly live?: boolean | undefined;
   readonly note?: ((text: string) => void) | undefined;
+  /** What a program of the host's may take; default: 30 s. */
+  readonly timeoutMs?: number | undefined;
   /** Read some MiB below and above each mapping that is said to encrypt. */
   readonly sample?: boolean | undefined;
   /** Keep the run with its evidence, in the chain of the state folder. */
@@ -63,7 +65,8 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
   const rules: Rules = { policy, declared: readDeclared(options.scope), now: started.toISOString() };
   const asked = askedGuests(options.mail ?? [], rules.declared);
   const { keys = NO_KEYS, live, note } = options;
-  const host = roots.length > 0 ? null : new LiveSource({ connect, signal, own: ownFacts });
+  const host =
+    roots.length > 0 ? null : new LiveSource({ connect, signal, timeoutMs: options.timeoutMs, own: ownFacts });
   const inside = { keys, connect: options.connect, live, signal, note };
   await using guestDisks = host === null ? null : new HostWithGuests(host, asked, inside);
   const source = guestDisks ?? new RecordedSource(roots.map((r) => resolve(r)));
@@ -79,7 +82,9 @@ export async function audit(options: AuditOptions): Promise<AuditDocument> {
     throw new StorageError("usage", "--sample reads the disks of this host, not of a recorded one", {
       hint: "leave out --root, or --sample",
     });
-  const samples = options.sample ? await sampleGuests(named ?? [], reader.view(new Set()), signal) : undefined;
+  const samples = options.sample
+    ? await sampleGuests(named ?? [], reader.view(new Set()), { keys, signal })
+    : undefined;
   if (record !== undefined) writeRecord(resolve(record), reader);
   const document: AuditDocument = {
     schema: "unterbau/audit/1",
@@ -117,7 +122,8 @@ async function ownFacts([, verb, format = "", path = ""]: readonly string[]): Pr
   const shown = state === "full" && named.length > 0 ? "unknown" : state;
   // An unprintable name from a guest's header must not make a line.
   const lines = containers.map(
-    ({ version, cipher, keyBits, uuid }) => `luks${version} ${word(cipher)} ${keyBits ?? "-"} ${word(uuid ?? "-")}\n`,
+    ({ version, cipher, keyBits, uuid, header }) =>
+      `luks${version} ${word(cipher)} ${keyBits ?? "-"} ${word(uuid ?? "-")} ${JSON.stringify(header)}\n`,
   );
   return said([`${[shown, ciphers.map(word).join(",")].join(" ").trim()}\n`, ...lines]);
 }

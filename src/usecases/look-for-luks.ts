@@ -1,7 +1,7 @@
 import { Cleanup } from "../core/cleanup.ts";
-import { StorageError } from "../core/errors.ts";
+import { describeError, StorageError } from "../core/errors.ts";
 import { openFileDevice } from "../core/file-device.ts";
-import { IMAGE_FORMATS, type ImageFormat } from "../core/layer.ts";
+import { IMAGE_FORMATS, type ImageFormat, type KeyProvider } from "../core/layer.ts";
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import { blockDeviceSectorSize, blockDeviceSize } from "../host/block-device.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
@@ -9,6 +9,7 @@ import type { DomainDisk } from "../libvirt/domain.ts";
 import { PathGate } from "../stack/gate.ts";
 import { openStack } from "../stack/resolver.ts";
 import type { Tree, TreeNode } from "../stack/tree.ts";
+import { type LuksFacts, luksFacts } from "./luks-facts.ts";
 
 export interface EncryptionInside {
   /** full: every volume lies in LUKS. partial: some do. unknown: it cannot be opened, or a running guest is changing it. */
@@ -27,20 +28,44 @@ export interface LuksFound {
   readonly cipher: string;
   /** Of the volume key; null: no keyslot tells. */
   readonly keyBits: number | null;
+  /** What else the header says, without salts and digests. */
+  readonly header: LuksFacts;
 }
+
+type Looked = Pick<DomainDisk, "format" | "backing">;
 
 /**
  * Looks for LUKS in a guest's disk, without a key. Takes no lock, so that no guest is kept from starting: what a running guest writes
  * meanwhile can make the answer `unknown`.
  */
-export async function encryptionInside(
-  disk: Pick<DomainDisk, "format" | "backing">,
-  path: string,
-): Promise<EncryptionInside> {
+export async function encryptionInside(disk: Looked, path: string): Promise<EncryptionInside> {
   const named: string[] = [];
+  const found = await lookInto(
+    disk,
+    path,
+    NO_KEYS,
+    async (tree) => {
+      const containers = tree.roots.flatMap(containersOf);
+      return { state: stateOf(tree), ciphers: [...new Set(containers.map((c) => c.cipher))].sort(), containers };
+    },
+    named,
+  );
+  if (typeof found === "string") return { state: "unknown", named, ciphers: [], containers: [] };
+  return { ...found, named };
+}
+
+const NO_KEYS: KeyProvider = { secretsFor: async () => [] };
+
+/** Opens a guest's disk without any lock, for reading; returns why not where it cannot be opened. `named`: is told the images below. */
+export async function lookInto<T>(
+  disk: Looked,
+  path: string,
+  keys: KeyProvider,
+  look: (tree: Tree) => Promise<T>,
+  named: string[] = [],
+): Promise<T | string> {
   const format = disk.format === "vpc" ? "vhd" : disk.format;
-  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format))
-    return { state: "unknown", named, ciphers: [], containers: [] };
+  if (format !== "raw" && !IMAGE_FORMATS.some((f) => f === format)) return `the format ${format} is not read`;
   try {
     await using cleanup = new Cleanup();
     const open = async (file: string) => {
@@ -61,7 +86,7 @@ export async function encryptionInside(
     const stack = cleanup.use(
       await openStack([source], {
         writable: false,
-        keys: { secretsFor: async () => [] },
+        keys,
         limits: DEFAULT_LIMITS,
         gate: new PathGate(allowed),
         openFile: (file) => {
@@ -70,12 +95,10 @@ export async function encryptionInside(
         },
       }),
     );
-    const containers = stack.tree.roots.flatMap(containersOf);
-    const ciphers = [...new Set(containers.map((c) => c.cipher))].sort();
-    return { state: stateOf(stack.tree), named, ciphers, containers };
+    return await look(stack.tree);
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
-    return { state: "unknown", named, ciphers: [], containers: [] };
+    return describeError(error);
   }
 }
 
@@ -102,13 +125,20 @@ function containersOf(node: TreeNode): LuksFound[] {
             uuid: typeof uuid === "string" ? uuid : null,
             cipher,
             keyBits: typeof keyBits === "number" ? keyBits : null,
+            header: luksFacts(node),
           },
         ]
       : [];
   return [...own, ...node.children.flatMap(containersOf)];
 }
 
-function isLuks({ kind, details }: TreeNode): boolean {
+/** What hides all that it holds: no null cipher, no part that an encryption has not got to yet. */
+export function isLuks(node: TreeNode): boolean {
+  const { kind, details } = node;
   const luks = kind === "luks1" || kind === "luks2" || details.encryption === "LUKS";
-  return luks && !String(details.cipher ?? "").startsWith("cipher_null");
+  return (
+    luks &&
+    !String(details.cipher ?? "").startsWith("cipher_null") &&
+    luksFacts(node).segments.every((s) => s.type === "crypt")
+  );
 }

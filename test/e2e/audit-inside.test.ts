@@ -99,4 +99,49 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
   ]);
   // Others are not known to hold any.
   expect(strength("plain").map((r) => r.code)).not.toContain("strong");
+  // The other checks of the header see it, too: nothing is declared of it.
+  const codes = (guest: string) =>
+    ["ENC-04", "ENC-05", "ENC-06", "ENC-07"].map((id) =>
+      doc.checks.find((c) => c.id === id && c.guest === guest)!.remarks.map((r) => r.code),
+    );
+  expect(codes("image")).toEqual([["inside"], ["few-iterations"], ["not-declared-slots"], ["none"]]);
+});
+
+it("samples LUKS inside a disk below and, where a key is given, above", async () => {
+  const files = ["small.luks", "text.raw", "text.qcow2", "filled.raw"].map(at);
+  const [luks, text, image, filled] = files as [string, string, string, string];
+  writeFileSync(at("sample-key"), "the guest's own passphrase");
+  writeFileSync(text, "Sehr geehrte Damen und Herren, anbei die Rechnung.\n".repeat(200_000));
+  await must("truncate", ["-s", "10M", text]);
+  // QEMU encrypts it; the guest's disk has it in a partition, the other one is an image that QEMU itself decrypts.
+  const secret = ["--object", `secret,id=s,file=${at("sample-key")}`];
+  await must("qemu-img", ["convert", ...secret, "-O", "luks", "-o", "key-secret=s,iter-time=10", text, luks]);
+  const encrypted = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+  await must("qemu-img", ["convert", ...secret, "-O", "qcow2", "-o", encrypted, text, image]);
+  await must("truncate", ["-s", "24M", filled]);
+  await must("sh", ["-c", `printf 'label: dos\nstart=2048\n' | sfdisk --quiet ${filled}`]);
+  await must("dd", [`if=${luks}`, `of=${filled}`, "bs=1M", "seek=1", "conv=notrunc", "status=none"]);
+  // Somebody has written text over the ciphertext.
+  await must("cp", [filled, at("broken.raw")]);
+  await must("dd", [`if=${text}`, `of=${at("broken.raw")}`, "bs=1M", "seek=6", "conv=notrunc", "status=none"]);
+  const connect = testGuests(folder.path, [
+    { name: "a-own", devices: fileDisk(filled, "raw") },
+    { name: "b-qemu", devices: fileDisk(image, "qcow2").replace("<target", "<encryption format='luks'/><target") },
+    { name: "c-broken", devices: fileDisk(at("broken.raw"), "raw") },
+  ]);
+  const audited = async (...more: string[]) => {
+    const r = await unterbau(["audit", "--no-keep", "--json", "--sample", "--connect", connect, ...more]);
+    return (JSON.parse(r.stdout.toString()) as AuditDocument).samples!;
+  };
+  const uuid = (await must("cryptsetup", ["luksUUID", luks])).trim();
+  const [own, qemu, broken, ...others] = await audited("--key-file", at("sample-key"));
+  expect(others).toEqual([]);
+  expect(own).toMatchObject({ mapping: `vda: ${uuid}`, finding: "random", state: "pass", reason: null });
+  expect(own!.bytes).toBeGreaterThan(1 << 20);
+  expect(own!.equalShare!).toBeLessThan(0.01);
+  expect(qemu).toMatchObject({ state: "unknown", finding: null, reason: expect.stringContaining("image") });
+  expect(broken).toMatchObject({ finding: "structured", state: "fail" });
+  const shut = await audited();
+  expect(shut[0]).toMatchObject({ mapping: `vda: ${uuid}`, finding: "unopened", state: "unknown", equalShare: null });
+  expect(shut[2]).toMatchObject({ finding: "structured", state: "fail" });
 });

@@ -2,18 +2,13 @@ import { ENC_03 } from "../catalogue/enc.ts";
 import type { AuditPolicy, Check, Remark } from "../model.ts";
 import { type CryptVolume, type CryptVolumes, cryptVolumes, noVolumes } from "../storage/crypt-volumes.ts";
 import { storageOf } from "../storage/layers.ts";
-import { type LuksInsideHeader, luksInsideHeaders } from "../storage/luks-inside.ts";
+import { luksInsideVolumes } from "../storage/luks-inside.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
 
 /** Less than this is no protection whatever the cipher (BSI TR-02102-1: at least AES-128, and XTS takes two keys). */
 const LEAST_BITS = 256;
 
-interface Facts extends CryptVolumes {
-  /** The guest's own LUKS; null: there is some, and it is not told of. */
-  readonly inside: readonly LuksInsideHeader[] | null;
-}
-
-export const enc03: Check<Facts> = {
+export const enc03: Check<CryptVolumes> = {
   ...ENC_03,
   about: "guest",
   explanation: {
@@ -50,28 +45,17 @@ export const enc03: Check<Facts> = {
       en: "{volume} is no LUKS but a mapping without header: {cipher} with {bits} bits.",
     },
   },
-  collect: async ({ guest, host }) => ({
-    ...(await cryptVolumes(guest, host, await storageOf(host))),
-    inside: await luksInsideHeaders(guest, host),
-  }),
-  verdict: ({ volumes, known, inside }, { policy }) => {
-    const remarks = [...volumes.flatMap((v) => judge(v, policy)), ...judgeInside(inside, policy)];
-    return verdictOf(remarks.length === 0 ? [noVolumes(known)] : remarks);
+  collect: async ({ guest, host }) => {
+    const { volumes, known } = await cryptVolumes(guest, host, await storageOf(host));
+    return { volumes: [...volumes, ...(await luksInsideVolumes(guest, host))], known };
   },
+  verdict: ({ volumes, known }, { policy }) =>
+    verdictOf(volumes.length === 0 ? [noVolumes(known)] : volumes.flatMap((v) => judge(v, policy))),
 };
 
-function judgeInside(inside: Facts["inside"], policy: AuditPolicy): Remark[] {
-  const unread = (name: string, why: string) =>
-    remark("unknown", "no-header", { volume: value.text(name), reason: value.text(why) });
-  if (inside === null) return [unread("LUKS", "unterbau luks-inside")];
-  return inside.map(({ name, version, cipher, keyBits }) =>
-    keyBits === null ? unread(name, "no keyslot") : judgeCipher(name, version, cipher, keyBits, policy),
-  );
-}
-
-function judge({ name, dmUuid, table, header, problem }: CryptVolume, policy: AuditPolicy): Remark[] {
+function judge({ name, inside, dmUuid, table, header, problem }: CryptVolume, policy: AuditPolicy): Remark[] {
   const volume = value.text(name);
-  if (!/^CRYPT-LUKS/.test(dmUuid)) {
+  if (!inside && !/^CRYPT-LUKS/.test(dmUuid)) {
     const active = table?.find((s) => s.target === "crypt");
     if (!active?.cipher) return [remark("unknown", "no-header", { volume, reason: value.text("dmsetup") })];
     const values = { volume, cipher: value.text(active.cipher), bits: value.number(active.keyBits ?? 0) };
@@ -85,6 +69,8 @@ function judge({ name, dmUuid, table, header, problem }: CryptVolume, policy: Au
   // A header without keyslots does not tell the volume key's size; the mapping does.
   const bits = header.keyBits ?? table?.find((s) => s.keyBits !== null)?.keyBits ?? 0;
   if (ciphers.length === 0) return [remark("unknown", "no-header", { volume, reason: value.text("no segment") })];
+  if (inside && header.keyBits === null)
+    return [remark("unknown", "no-header", { volume, reason: value.text("no keyslot") })];
   return ciphers.map((cipher) => judgeCipher(name, header.version, cipher, bits, policy));
 }
 

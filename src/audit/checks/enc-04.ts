@@ -1,6 +1,6 @@
 import { ENC_04 } from "../catalogue/enc.ts";
 import type { Check, Remark } from "../model.ts";
-import { type CryptVolume, type CryptVolumes, luksVolumes, noVolumes } from "../storage/crypt-volumes.ts";
+import { begunVolumes, type CryptVolume, type CryptVolumes, luksVolumes, noVolumes } from "../storage/crypt-volumes.ts";
 import { isReal } from "../storage/dm-table.ts";
 import { storageOf } from "../storage/layers.ts";
 import { remark, value, verdictOf } from "../verdict.ts";
@@ -37,17 +37,30 @@ export const enc04: Check<CryptVolumes> = {
       de: "{volume}: Die aktive Abbildung weicht vom Header ab ({what}: {active} statt {header}).",
       en: "{volume}: the active mapping differs from the header ({what}: {active} instead of {header}).",
     },
+    inside: {
+      de: "{volume} wird im Gast oder von dessen QEMU geöffnet: Auf dem Host gibt es keine Abbildung, die abweichen könnte. Eine Umverschlüsselung ist nicht begonnen.",
+      en: "{volume} is opened in the guest or by its QEMU: there is no mapping on the host that could differ. No re-encryption was begun.",
+    },
     "no-facts": {
       de: "{volume}: Abbildung oder Header sind nicht lesbar ({reason}).",
       en: "{volume}: mapping or header cannot be read ({reason}).",
     },
   },
-  collect: async ({ guest, host }) => luksVolumes(guest, host, await storageOf(host)),
+  collect: async ({ guest, host }) => {
+    const storage = await storageOf(host);
+    const [{ volumes, known }, begun] = await Promise.all([
+      luksVolumes(guest, host, storage),
+      begunVolumes(guest, host, storage),
+    ]);
+    return { volumes: [...volumes, ...begun], known };
+  },
   verdict: ({ volumes, known }) => verdictOf(volumes.length === 0 ? [noVolumes(known)] : volumes.flatMap(judge)),
 };
 
-function judge({ name, dmUuid, table, deviceNumber, deviceUuid, header, problem }: CryptVolume): Remark[] {
+function judge(crypt: CryptVolume): Remark[] {
+  const { name, inside, dmUuid, table, deviceNumber, deviceUuid, header, problem } = crypt;
   const volume = value.text(name);
+  if (inside) return [judgeInside(volume, crypt)];
   if (table === null || header === null)
     return [
       remark("unknown", "no-facts", { volume, reason: value.text(table === null ? "dmsetup" : (problem ?? "?")) }),
@@ -78,4 +91,12 @@ function judge({ name, dmUuid, table, deviceNumber, deviceUuid, header, problem 
   if (own !== undefined && deviceUuid !== null && own !== deviceUuid.replaceAll("-", ""))
     differs("UUID", own, deviceUuid);
   return found.length > 0 ? found : [remark("pass", "same", { volume })];
+}
+
+/** What is active is in the guest, out of the host's sight: only the header speaks. */
+function judgeInside(volume: ReturnType<typeof value.text>, { header, problem }: CryptVolume): Remark {
+  if (header === null) return remark("unknown", "no-facts", { volume, reason: value.text(problem ?? "?") });
+  if (header.segments.some((s) => s.type !== "crypt")) return remark("fail", "unfinished", { volume });
+  if (header.requirements.some((r) => r.includes("reencrypt"))) return remark("warn", "re-encryption", { volume });
+  return remark("n-a", "inside", { volume });
 }

@@ -3,11 +3,14 @@ import { remark } from "../verdict.ts";
 import type { CryptSegment } from "./dm-table.ts";
 import { allLayers, encryptionOf, type Storage } from "./layers.ts";
 import { type LuksHeader, parseDump, withMetadata } from "./luks-header.ts";
+import { luksInsideVolumes } from "./luks-inside.ts";
 
-/** An active encrypted volume with its header. Plain facts: they are kept with the verdict. */
+/** An encrypted volume with its header: one that the host has opened, or one inside a guest's disk. Plain facts: they are kept with the verdict. */
 export interface CryptVolume {
-  /** The mapping: `data_crypt`. */
+  /** The mapping: `data_crypt`; inside a disk `vda: 1b4e28ba-…`. */
   readonly name: string;
+  /** It is opened by the guest or by its QEMU: there is no mapping of the host's, only a header. */
+  readonly inside: boolean;
   /** What device mapper has made it from: `CRYPT-LUKS2-…`. */
   readonly dmUuid: string;
   readonly table: readonly CryptSegment[] | null;
@@ -54,10 +57,27 @@ export function layersKnown(guest: AuditGuest | null): boolean {
   return guest?.disks.every((d) => d.layers !== null && ends(d.layers)) ?? false;
 }
 
-/** Of those that are LUKS. */
+/** Of those that are LUKS, and what our own reader has found of it inside the disks. */
 export async function luksVolumes(guest: AuditGuest | null, host: HostReader, storage: Storage): Promise<CryptVolumes> {
-  const { volumes, known } = await cryptVolumes(guest, host, storage);
-  return { volumes: volumes.filter((v) => /^CRYPT-LUKS/.test(v.dmUuid)), known };
+  const [{ volumes, known }, inside] = await Promise.all([
+    cryptVolumes(guest, host, storage),
+    luksInsideVolumes(guest, host),
+  ]);
+  return { volumes: [...volumes.filter((v) => /^CRYPT-LUKS/.test(v.dmUuid)), ...inside], known };
+}
+
+/** Mappings of LUKS that go through dm-crypt nowhere yet: an encryption that was begun, and nothing more. */
+export async function begunVolumes(
+  guest: AuditGuest | null,
+  host: HostReader,
+  storage: Storage,
+): Promise<CryptVolume[]> {
+  const mapped = (guest?.disks ?? []).flatMap(({ layers }) =>
+    layers ? allLayers(layers).filter((l) => l.kind === "mapped") : [],
+  );
+  const named = new Map(mapped.map((layer) => [layer.name, layer]));
+  const volumes = await Promise.all([...named.values()].map((layer) => volumeOf(layer, host, storage)));
+  return volumes.filter((v) => /^CRYPT-LUKS/.test(v.dmUuid));
 }
 
 /** What every check of volumes says where there is none. */
@@ -76,6 +96,7 @@ async function volumeOf(layer: AuditLayer, host: HostReader, storage: Storage): 
     /^CRYPT-LUKS/.test(dmUuid) && path !== null ? await readHeader(path, host) : { header: null, problem: null };
   return {
     name: layer.name,
+    inside: false,
     dmUuid,
     table: mapping?.table ?? null,
     device: path,

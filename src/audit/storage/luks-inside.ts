@@ -1,4 +1,8 @@
-import type { AuditGuest, AuditLayer, HostReader } from "../model.ts";
+import * as v from "valibot";
+import type { AuditDisk, AuditGuest, AuditLayer, HostReader } from "../model.ts";
+import type { CryptVolume } from "./crypt-volumes.ts";
+import { allLayers, encryptionOf } from "./layers.ts";
+import type { LuksHeader } from "./luks-header.ts";
 
 /** What this program itself is asked for: whether every volume in an image lies in LUKS. */
 export const LUKS_INSIDE = "luks-inside";
@@ -20,34 +24,76 @@ export async function luksInside(
   return { ...layers, kind: "luks inside", name: "luks", path, cipher, keyBits: null, encrypts: true, below: [layers] };
 }
 
-/** A LUKS header inside a guest's disk, as our own reader tells of it. Plain facts: they are kept with the verdict. */
-export interface LuksInsideHeader {
-  /** `vda: 1b4e28ba-…` */
-  readonly name: string;
-  readonly version: 1 | 2;
-  readonly cipher: string;
-  readonly keyBits: number | null;
+/** Every LUKS container inside the guest's disks, with the header that our own reader has read there; one without, where it told of none. */
+export async function luksInsideVolumes(guest: AuditGuest | null, host: HostReader): Promise<CryptVolume[]> {
+  const found = await Promise.all((guest === null ? [] : luksPlaces(guest)).map((place) => volumesAt(place, host)));
+  return found.flat();
 }
 
-/** Of the disks that count as encrypted by the guest's own LUKS; null: there are such, and what they have is not told. */
-export async function luksInsideHeaders(
-  guest: AuditGuest | null,
-  host: HostReader,
-): Promise<LuksInsideHeader[] | null> {
-  const disks = (guest?.disks ?? []).filter((d) => d.layers?.kind === "luks inside");
-  const found = await Promise.all(
-    disks.map(async ({ target, format, layers }) => {
-      const result = await host.run(["unterbau", LUKS_INSIDE, format ?? "", layers?.path ?? ""]);
-      const text = result.kind === "ran" && result.exit === 0 ? result.stdout : "";
-      return [...text.matchAll(/^luks([12]) (\S+) (\d+|-) (\S+)$/gm)].map(
-        ([, version, cipher, bits, uuid]): LuksInsideHeader => ({
-          name: `${target}: ${uuid}`,
-          version: version === "1" ? 1 : 2,
-          cipher: cipher!,
-          keyBits: bits === "-" ? null : Number(bits),
-        }),
-      );
-    }),
-  );
-  return found.some((headers) => headers.length === 0) ? null : found.flat();
+/** An image or device with LUKS in it. */
+export interface LuksPlace {
+  readonly target: string;
+  readonly path: string;
+  readonly format: string;
+  readonly below: AuditLayer | null;
 }
+
+/** The disk itself where the guest encrypts; each image that QEMU decrypts. */
+export function luksPlaces(guest: AuditGuest): LuksPlace[] {
+  return guest.disks.flatMap(placesOf);
+}
+
+function placesOf({ target, format, layers }: AuditDisk): LuksPlace[] {
+  return (layers === null ? [] : allLayers(layers)).flatMap((layer) => {
+    const { kind, name, path, below } = layer;
+    if (kind !== "luks inside" || path === null) return [];
+    const own = layer === layers ? format : name === "luks" ? "raw" : name;
+    return [{ target, path, format: own ?? "", below: below[0] ?? null }];
+  });
+}
+
+async function volumesAt({ target, path, format, below }: LuksPlace, host: HostReader): Promise<CryptVolume[]> {
+  const result = await host.run(["unterbau", LUKS_INSIDE, format, path]);
+  const text = result.kind === "ran" && result.exit === 0 ? result.stdout : "";
+  const headers = [...text.matchAll(/^luks[12] \S+ (?:\d+|-) \S+ (\{.*\})$/gm)].map(([, json]) => headerOf(json!));
+  const base = {
+    inside: true,
+    dmUuid: "",
+    table: null,
+    device: path,
+    deviceNumber: null,
+    on: below?.kind ?? "unknown",
+    onEncrypted: below === null ? ("unknown" as const) : encryptionOf(below),
+  };
+  return (headers.length === 0 ? [null] : headers).map((header) => ({
+    ...base,
+    name: `${target}: ${header?.uuid ?? "LUKS"}`,
+    deviceUuid: header?.uuid ?? null,
+    header,
+    problem: header === null ? `unterbau ${LUKS_INSIDE}` : null,
+  }));
+}
+
+/** As this program wrote it, or a record of it; null: something else. */
+function headerOf(json: string): LuksHeader | null {
+  try {
+    const parsed = v.safeParse(HEADER, JSON.parse(json));
+    return parsed.success ? parsed.output : null;
+  } catch {
+    return null;
+  }
+}
+
+const TEXT = v.nullable(v.string());
+const COUNT = v.nullable(v.number());
+const HEADER = v.object({
+  version: v.picklist([1, 2]),
+  uuid: TEXT,
+  epoch: COUNT,
+  segments: v.array(v.object({ type: v.string(), cipher: TEXT, offset: COUNT })),
+  keyBits: COUNT,
+  keyslots: v.array(v.object({ id: v.string(), kdf: TEXT, iterations: COUNT, memoryKiB: COUNT, unbound: v.boolean() })),
+  tokens: v.array(v.object({ type: v.string(), keyslots: v.array(v.string()) })),
+  requirements: v.array(v.string()),
+  flags: v.array(v.string()),
+});

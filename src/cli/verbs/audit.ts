@@ -11,7 +11,7 @@ import { VERSION } from "../version.ts";
 
 /** 0 pass · 1 warn or unknown · 2 fail. */
 export async function run(names: readonly string[], flags: AuditFlags, { signal }: Session): Promise<number> {
-  const { root, asOf, record, policy, scope, connect, mail, live, keyFile, keep, sample } = flags;
+  const { root, asOf, record, policy, scope, connect, mail, live, keyFile, keep, sample, timeout } = flags;
   // A run to compare with that is not there is said before anything is measured.
   const before = flags.diff === undefined ? null : keptDocument(flags.diff);
   const guests = names.map((name) => name.replace(/^vm:/, ""));
@@ -29,6 +29,7 @@ export async function run(names: readonly string[], flags: AuditFlags, { signal 
     scope,
     keep,
     sample,
+    timeoutMs: timeout === undefined ? undefined : timeout * 1000,
     connect,
     version: VERSION,
     signal,

@@ -1,6 +1,6 @@
 import { shortPrintable } from "../../bytes/text.ts";
 import type { BlockDevice } from "../../core/device.ts";
-import type { Finding, Json } from "../../core/finding.ts";
+import type { Finding } from "../../core/finding.ts";
 import type { Limits } from "../../core/limits.ts";
 import { hashKnown } from "../../crypto/hash.ts";
 import { cipherSpec } from "../../crypto/sector-cipher.ts";
@@ -116,7 +116,13 @@ function details(copy: Luks2Copy, segment: Luks2Segment | null, keyBytes: number
     keyBits: keyBytes === null ? null : keyBytes * 8,
     sectorSize: segment?.crypt?.sectorSize ?? null,
     payloadOffset: segment?.offset ?? null,
-    keyslots: metadata.keyslots.map(keyslotDetails),
+    keyslots: metadata.keyslots.map((k) => ({
+      ...keyslotDetails(k),
+      // As `cryptsetup luksDump` says of a key that opens no data.
+      ...(k.type === "luks2" && !metadata.digests.some((d) => d.segments.length > 0 && d.keyslots.includes(k.id))
+        ? { unbound: true }
+        : {}),
+    })),
     segments: metadata.segments.map((s) => ({
       id: s.id,
       type: s.type,
@@ -138,7 +144,7 @@ function details(copy: Luks2Copy, segment: Luks2Segment | null, keyBytes: number
   };
 }
 
-function keyslotDetails(k: Luks2Keyslot): Json {
+function keyslotDetails(k: Luks2Keyslot) {
   const common = {
     slot: k.id,
     type: k.type,
