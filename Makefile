@@ -1,7 +1,7 @@
-.PHONY: help setup demo demo-report test test-vm check fast bench build clean
+.PHONY: help setup demo demo-report test test-vm capture-hosts check fast bench build clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
 
 demo: ## make an encrypted guest disk, damage it, and show inspect, check, repair and undo on it
 	@sh scripts/setup.sh demo
@@ -19,6 +19,14 @@ test: ## install what is missing, then all checks and all tests
 test-vm: ## the tests that need a real kernel's device-mapper, md and nbd: in a virtual machine that is built here (nightly, an hour and more)
 	@sh scripts/setup.sh vm
 	@npx vitest run --config test/vm/vitest.config.ts
+
+capture = $${XDG_CACHE_HOME:-$$HOME/.cache}/unterbau/capture
+capture-hosts: ## record the real host of test/hosts/captured and its cases anew, in a virtual machine (root; an hour and more)
+	@sh scripts/setup.sh capture
+	@npm run --silent build
+	@test/hosts/capture/capture.sh "$(capture)" "$(capture)/recorded"
+	@node test/hosts/capture/overlays.mjs "$(capture)/recorded" test/hosts/captured
+	@npx biome check --write test/hosts/captured
 
 check: ## what every commit must pass: format, lint, types, import rules, unused code, fast tests
 	@npm run --silent check:static

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that `make demo` and `make test` need, installed if it is missing: system packages, npm packages, the build.
-# Usage: setup.sh demo|test|vm
+# Usage: setup.sh demo|test|vm|capture
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
@@ -38,10 +38,12 @@ nft:nftables:makes and judges rules for guests
 pdftotext:poppler-utils:reads the papers
 qpdf:qpdf:looks into them
 python3:python3:reads ZIP files"
-[ "$purpose" != vm ] || needs="$needs
+case $purpose in vm | capture) needs="$needs
 qemu-system-x86_64:qemu-system-x86:runs a virtual machine with a real kernel
 depmod:kmod:prepares its modules
-cpio:cpio:packs its first file system"
+cpio:cpio:packs its first file system" ;; esac
+[ "$purpose" != capture ] || needs="$needs
+mmdebstrap:mmdebstrap:installs the host that is recorded"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$needs" | while IFS=: read -r program package why; do

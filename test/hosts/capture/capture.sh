@@ -1,13 +1,15 @@
 #!/bin/bash
 # Boots the host that build.sh has built, in a virtual machine without a network, and records it: as it should be, and with one real thing changed at a time.
 # Usage: capture.sh FOLDER OUT    FOLDER: where it is built and kept (4 GB); OUT: a new folder for what was recorded, as it came.
-# Needs root, mmdebstrap, qemu-system-x86_64, and `npm run build`; under software emulation a minute for each case.
+# Needs root, mmdebstrap, qemu-system-x86_64, and `npm run build`; under software emulation a minute for each case. CASES="swap_plain discards": these only.
+# Whoever needs the processors meanwhile writes "stop" and "cont" to FOLDER/monitor: the machine's clock stands still between them.
 set -euo pipefail
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1" "$2"
 home=$(cd "$1" && pwd) out=$(cd "$2" && pwd)
 "$here/build.sh" "$home"
+"$here/mail-guest.sh" "$home"
 started=$(date +%s)
 say() { printf '[capture %4ds] %s\n' $(($(date +%s) - started)) "$*" >&2; }
 
@@ -28,7 +30,7 @@ boot() {
     -device qemu-xhci -drive "$drive,id=usb,file=$home/usb.img" -device usb-storage,drive=usb,serial=4C530001 \
     -netdev hubport,id=n0,hubid=0 -device virtio-net-pci,netdev=n0,addr=0x3 -device virtio-rng-pci \
     -fsdev "local,id=share,path=$share,security_model=none,multidevs=remap" -device virtio-9p-pci,fsdev=share,mount_tag=share \
-    -serial stdio "$@" <"$share/in" >"$share/console.log" &
+    -monitor "unix:$home/monitor,server=on,wait=off" -serial stdio "$@" <"$share/in" >"$share/console.log" &
   local machine=$!
   exec 7>"$share/in"
   (
@@ -70,9 +72,13 @@ disks=$(cat "$home/inputs" "$here/install.sh" "$share/values.sh" | sha256sum)
 }
 say "capturing"
 tar -C "$here/../../.." -cf "$share/unterbau.tar" --exclude='*.map' --exclude=dist/lib dist -h node_modules/{koffi,@koromix,@node-rs,hash-wasm,zstddec}
-cp "$here/scope.yaml" "$share/"
+cp "$here/scope.yaml" "$home/mail.img" "$share/"
+mkdir "$share/recorded"
 [ -z "${CASES:-}" ] || echo "CASES='$CASES'" >>"$share/values.sh"
-boot "$share" "${LIMIT:-3600}" "root=/dev/mapper/vg0-root" on
+failed=0
+boot "$share" "${LIMIT:-10800}" "root=/dev/mapper/vg0-root" on || failed=1
+# What was recorded before something failed is good.
 rm -rf "${out:?}"/*
-tar -C "$out" -xf "$share/recorded.tar"
-say "done: $(ls "$out" | wc -l) recordings in $out"
+for one in "$share"/recorded/*.tar; do tar -C "$out" -xf "$one"; done
+say "$(ls "$out" | wc -l) recordings in $out"
+exit $failed

@@ -206,3 +206,28 @@ case_backup_same_disk() {
 undo_backup_same_disk() { rm -rf $images/backup; }
 case_reboot_wanted() { touch /run/reboot-required; }
 undo_reboot_wanted() { rm -f /run/reboot-required; }
+
+# Files in the guest's disk, which it does not have mounted: no system runs in it.
+in_mail() { debugfs -w -R "$1" /dev/vg1/mail 2>&1 | sed 1d; }
+mail_file() { # PATH sed-script: what the guest's file is from now on; /run/mail-file keeps the former one
+  in_mail "dump $1 /run/mail-file"
+  sed -E "$2" /run/mail-file >/run/mail-file.new
+  ! cmp -s /run/mail-file /run/mail-file.new
+  in_mail "rm $1"
+  in_mail "write /run/mail-file.new $1"
+}
+mail_file_back() {
+  in_mail "rm $1"
+  in_mail "write /run/mail-file $1"
+}
+case_mail_policy() { mail_file /etc/postfix/tls_policy 's#^client.example .*##'; }
+undo_mail_policy() { mail_file_back /etc/postfix/tls_policy; }
+case_mail_in_clear() { mail_file /etc/postfix/main.cf 's#^smtpd_tls_security_level.*#smtpd_tls_security_level = none#'; }
+undo_mail_in_clear() { mail_file_back /etc/postfix/main.cf; }
+case_mail_razor() { mail_file /etc/spamassassin/local.cf 's#^use_razor2 0#use_razor2 1#'; }
+undo_mail_razor() { mail_file_back /etc/spamassassin/local.cf; }
+case_mail_store_nfs() { mail_file /etc/fstab '$a nas.example:/mail /var/mail nfs4 defaults 0 0'; }
+undo_mail_store_nfs() { mail_file_back /etc/fstab; }
+# The firmware variables of a guest that was never started are not there yet, and nothing is wrong with that.
+case_never_started() { mv /var/lib/libvirt/qemu/nvram/web_VARS.fd /run/; }
+undo_never_started() { mv /run/web_VARS.fd /var/lib/libvirt/qemu/nvram/; }

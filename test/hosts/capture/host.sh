@@ -10,20 +10,16 @@ printf '#!/bin/sh\nexec node /run/unterbau-program/dist/cli.js "$@"\n' >/usr/loc
 chmod 755 /usr/local/bin/unterbau
 say() { echo "[host $(cut -d. -f1 /proc/uptime) s] $*"; }
 
-# record NAME: what the audit reads, and what it says; again where a program did not end in time, as on a busy machine.
+# record NAME: what the audit reads, and what it says. A program that did not end in time tells of a slow machine, not of the host.
 record() {
-  local code=0 tries=3 at=/run/recorded/$1
-  while :; do
-    rm -rf "$at"
-    mkdir -p "$at"
-    cp /run/scope.yaml "$at/scope.yaml"
-    code=0
-    unterbau audit --no-keep --json --scope /run/scope.yaml --record "$at/tree" >"$at/live.json" 2>"$at/stderr" || code=$?
-    [ $code -le 2 ] || { cat "$at/stderr"; return 1; }
-    grep -q '"exit": 124' "$at/tree/.recorded/commands.json" || return 0
-    tries=$((tries - 1))
-    [ $tries -gt 0 ] || { echo "programs did not end in time"; return 1; }
-  done
+  local code=0 at=/run/recorded/$1
+  mkdir -p "$at"
+  cp /run/scope.yaml "$at/scope.yaml"
+  unterbau audit --no-keep --json --timeout 600 --live --scope /run/scope.yaml --record "$at/tree" >"$at/live.json" 2>"$at/stderr" || code=$?
+  [ $code -le 2 ] || { cat "$at/stderr"; return 1; }
+  ! grep -q '"exit": 124' "$at/tree/.recorded/commands.json" || { echo "programs did not end in time"; return 1; }
+  tar -C /run/recorded -cf "/share/recorded/$1.part" "$1"
+  mv "/share/recorded/$1.part" "/share/recorded/$1.tar"
 }
 
 prepare() {
@@ -39,6 +35,7 @@ prepare() {
   cryptsetup luksHeaderBackup "/dev/nvme0n1p3" --header-backup-file /media/tresor/kvm1-sys.header
   cryptsetup luksHeaderBackup "/dev/disk/by-uuid/$DATA" --header-backup-file /media/tresor/kvm1-data.header
   (cd /var/lib/libvirt/images && umask 077 && qemu-img create -q -f qcow2 debian-12.qcow2 32M && qemu-img create -q -f qcow2 -b debian-12.qcow2 -F qcow2 web.qcow2)
+  dd if=/share/mail.img of=/dev/vg1/mail bs=1M status=none
   systemctl is-active libvirtd || systemctl start libvirtd
   for name in mail web; do
     xml_$name >/run/$name.xml
@@ -73,6 +70,5 @@ for name in ${CASES:-$(declare -F | sed -n 's/^declare -f case_//p')}; do
   fi
   (set +e; "undo_$name") >>"/run/recorded/$name.log" 2>&1 || { echo "undo of $name:"; tail -3 "/run/recorded/$name.log"; }
 done
-tar -C /run/recorded -cf /share/recorded.tar .
 say "done"
 exit $failed

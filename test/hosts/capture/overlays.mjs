@@ -20,9 +20,10 @@ function files(root, below = "") {
   });
 }
 
-/** Of a list of packages' sums only the head says something here: whose it is, and of when. */
+/** Of a list of packages' sums only the head says something here: whose it is, and of when. Of long configurations all but lines of comments. */
 function cut(path, text) {
-  return /_InRelease$/.test(path) ? `${text.split(/^(?:MD5Sum|SHA256):$/m)[0]}` : text;
+  if (/_InRelease$/.test(path)) return `${text.split(/^(?:MD5Sum|SHA256):$/m)[0]}`;
+  return /^etc\/libvirt\/|^vm:/.test(path) ? text.replace(/^[ \t]*(?:#.*)?\n/gm, "") : text;
 }
 
 function treeOf(root) {
