@@ -10,9 +10,14 @@ const WIDTH = 30;
 export class Progress implements Disposable {
   readonly #started = Date.now();
   readonly #label: string;
-  readonly #shown = wantsColour(STDERR);
+  readonly #shown = Progress.shown();
   #last = 0;
   #drawn = false;
+
+  /** False: `update` draws nothing. */
+  static shown(): boolean {
+    return wantsColour(STDERR);
+  }
 
   constructor(label: string) {
     this.#label = label;

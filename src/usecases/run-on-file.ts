@@ -205,7 +205,7 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
   const began = performance.now();
   try {
     const sized = child.run(caged(child, options));
-    const { readAhead } = options;
+    const readAhead = options.readAhead && begun(options.readAhead);
     void (readAhead ? sized.then(() => server.push(readAhead)) : sized).then(() => {
       start.end("go");
       if (options.meanwhile) setImmediate(options.meanwhile);
@@ -228,6 +228,29 @@ async function serve(child: MountedChild, readOnly: boolean, options: RunOnFileO
     clearTimeout(timer);
     options.signal?.removeEventListener("abort", cancel);
   }
+}
+
+/** The first piece is asked for at once: while the child starts there is time for it. The result must be iterated. */
+function begun<T>(pieces: AsyncIterable<T>): AsyncIterable<T> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  const first = iterator.next();
+  // Told to whoever asks for the first piece.
+  first.catch(() => undefined);
+  let asked = false;
+  return {
+    [Symbol.asyncIterator]: () => ({
+      next() {
+        if (asked) return iterator.next();
+        asked = true;
+        return first;
+      },
+      async return(value) {
+        // A generator that is at work ends only behind that.
+        await first.catch(() => undefined);
+        return (await iterator.return?.(value)) ?? { done: true, value };
+      },
+    }),
+  };
 }
 
 /** bubblewrap reports a program ended by signal n as exit code 128 + n, as shells do. */
