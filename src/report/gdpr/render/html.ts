@@ -10,7 +10,7 @@ body{font:16px/1.5 "Source Serif 4",Georgia,"DejaVu Serif",serif;color:#111;back
 h1{font-size:1.7rem;line-height:1.2}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px solid #999}h3{font-size:1.05rem;margin-top:1.4rem}
 p.subtitle{color:#444}
 table{border-collapse:collapse;width:100%;table-layout:fixed;font-size:.88rem;margin:1rem 0}
-th,td{border:1px solid #888;padding:.3rem .5rem;vertical-align:top;text-align:left;overflow-wrap:anywhere}
+th,td{border:1px solid #888;padding:.3rem .5rem;vertical-align:top;text-align:left;overflow-wrap:anywhere;hyphens:auto}
 th{background:#eee}
 code{font:.85em "DejaVu Sans Mono",Consolas,monospace;overflow-wrap:anywhere}
 aside{border-left:4px solid #555;background:#f3f3f3;padding:.4rem 1rem;margin:1.2rem 0}
@@ -19,7 +19,7 @@ figure{margin:1.2rem 0;overflow-x:auto}figure svg{max-width:100%;height:auto}fig
 .sign{display:flex;gap:3rem;margin-top:3rem;break-inside:avoid;break-before:avoid}.sign div{flex:1;border-top:1px solid #111;padding-top:.3rem;margin-top:3rem;font-size:.88rem}
 nav ul{columns:2;font-size:.9rem}
 @page{size:A4;margin:20mm 18mm}
-@media print{figure{overflow:visible}figure svg{max-height:23cm}body{font-size:10.5pt;max-width:none;margin:0;padding:0}nav{display:none}thead{display:table-header-group}tr,figure,aside{break-inside:avoid}h2,h3{break-after:avoid}a{color:inherit;text-decoration:none}}`;
+@media print{:root{font-size:10pt}body{font-size:1rem;max-width:none;margin:0;padding:0}figure{overflow:visible}figure svg{max-height:23cm}nav{display:none}thead{display:table-header-group}tr,figure,aside{break-inside:avoid}h2,h3,p:has(+table){break-after:avoid}a{color:inherit;text-decoration:none}}`;
 
 /** One file that needs no other, and prints well. */
 export function html(paper: Paper): string {
