@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { auditHost, type Edit, outcomeOf } from "../../../test/helpers/hosts.ts";
 
@@ -31,21 +32,21 @@ describe("dnf", () => {
   const DNF4 = `===============================================================================
   Moderate: bzip2 security update
 ===============================================================================
-  Update ID : RLSA-2026:0925
-       Type : security
-    Updated : 2026-11-18 10:02:11
-       Bugs : 2724459 - bzip2: out-of-bounds write
-       CVEs : CVE-2026-12900
-Description : For more details, see the page
-            : Type : bugfix
-   Severity : Moderate
+  Update ID: RLSA-2026:0925
+       Type: security
+    Updated: 2026-11-18 10:02:11
+       Bugs: 2724459 - bzip2: out-of-bounds write
+       CVEs: CVE-2026-12900
+Description: For more details, see the page
+           : Type : bugfix
+   Severity: Moderate
 
 ===============================================================================
   bash bug fix
 ===============================================================================
-  Update ID : RLBA-2026:0100
-       Type : bugfix
-    Updated : 2025-01-18 10:02:11
+  Update ID: RLBA-2026:0100
+       Type: bugfix
+    Updated: 2025-01-18 10:02:11
 
 `;
   // As dnf5 5.2 prints it (dnf5-advisory(8); libdnf5-cli, output/advisoryinfo).
@@ -200,4 +201,46 @@ it("a host with neither says so by name, and a minor release has the end of its 
     "unknown no-manager supported",
     { release: "rhel 9.6", supportEnd: null, updates: null },
   ]);
+});
+
+describe("what dnf and zypper themselves said of a small archive (test/fixtures/updates/record.sh)", () => {
+  interface Said {
+    readonly argv: readonly string[];
+    readonly exit: number;
+    readonly stdout: string;
+  }
+  const recorded: {
+    readonly versions: readonly string[];
+    readonly caches: readonly [dnf: string, zypper: string];
+    readonly repomd: string;
+    readonly pending: readonly Said[];
+    readonly none: readonly Said[];
+  } = JSON.parse(readFileSync("test/fixtures/updates/recorded.json", "utf8"));
+  const [dnfCache, zypperCache] = recorded.caches;
+  const lists = [`var/cache/dnf/${dnfCache}`, `var/cache/zypp/raw/${zypperCache}`].flatMap((path): Edit[] => [
+    ...repomd(path, [], "2026-11-23T06:00:00.000Z"),
+    { file: `${path}/repodata/repomd.xml`, to: recorded.repomd },
+  ]);
+  const host = (said: readonly Said[], program: string): Edit[] => [
+    ...said.filter((c) => c.argv.includes(program)).map((c) => command(c.argv.join(" "), c.stdout, c.exit)),
+    ...lists,
+  ];
+
+  it("was said by them", () => {
+    expect(recorded.versions).toEqual(["dnf 4.14.0", "zypper 1.14.42"]);
+  });
+
+  it.each([
+    // The plug-in that tells of restarts is not there with dnf alone.
+    ["dnf", " reboot-unknown", "EX-2026-0003, EX-2026-0001", "unknown"],
+    ["zypper", "", "EX-2026-0001, EX-2026-0003", "pass"],
+  ])(
+    "%s: two advisories for security, one of last month, and none after the upgrade",
+    async (name, restart, names, then) => {
+      const { seen, first } = await updates(host(recorded.pending, name));
+      expect(seen).toBe(`${restart === "" ? "warn" : "unknown"} issued-late supported${restart}`);
+      expect(first.values).toMatchObject({ count: { value: 2 }, names: { value: names } });
+      expect((await updates(host(recorded.none, name))).seen).toBe(`${then} none supported${restart}`);
+    },
+  );
 });
