@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { koffi, type NativeFunction } from "../ffi/koffi.ts";
+import type { NativeFunction } from "../ffi/koffi.ts";
+import { fromOpenssl } from "./openssl.ts";
 import { wipe } from "./wipe.ts";
 
 /** Puts the digest of `input` into `out`, which is as long as it and may be a part of `input`. */
@@ -40,22 +41,14 @@ interface Evp {
   readonly digest: NativeFunction;
 }
 
-let found: Evp | null | undefined;
-
-function library(): Evp | null {
-  if (found !== undefined) return found;
-  found = null;
-  try {
-    const process = koffi().load(null);
-    found = {
-      fetch: process.func("void *EVP_MD_fetch(void *, const char *, const char *)"),
-      digest: process.func("int EVP_Digest(void *, size_t, void *, void *, void *, void *)"),
-    };
-  } catch {
-    // No koffi here, or a Node that does not show its OpenSSL.
-  }
-  return found;
-}
+/** What each digest comes to is tried where it is chosen. */
+const library = fromOpenssl<Evp>(
+  (process) => ({
+    fetch: process.func("void *EVP_MD_fetch(void *, const char *, const char *)"),
+    digest: process.func("int EVP_Digest(void *, size_t, void *, void *, void *, void *)"),
+  }),
+  () => true,
+);
 
 function native(name: string, size: number): Digester | null {
   const evp = library();

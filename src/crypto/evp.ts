@@ -1,5 +1,6 @@
 import { createCipheriv, type KeyObject } from "node:crypto";
-import { koffi, koffiIsLoaded } from "../ffi/koffi.ts";
+import { koffiIsLoaded } from "../ffi/koffi.ts";
+import { fromOpenssl } from "./openssl.ts";
 import { wipe } from "./wipe.ts";
 
 /** The functions of OpenSSL's EVP interface (EVP_EncryptInit(3)) that are called. A context is opaque, and null where there is no memory. */
@@ -69,28 +70,17 @@ export class EvpCipher {
   }
 }
 
-let found: Evp | null | undefined;
-
-/** Looked for once. A trial makes sure that the functions are what they are taken for. */
-function library(): Evp | null {
-  if (found !== undefined) return found;
-  found = null;
-  try {
-    const process = koffi().load(null);
-    const evp: Evp = {
-      newContext: process.func("void *EVP_CIPHER_CTX_new()") as Evp["newContext"],
-      freeContext: process.func("void EVP_CIPHER_CTX_free(void *)") as Evp["freeContext"],
-      init: process.func("int EVP_CipherInit_ex(void *, void *, void *, void *, void *, int)") as Evp["init"],
-      update: process.func("int EVP_CipherUpdate(void *, void *, void *, void *, int)") as Evp["update"],
-      setPadding: process.func("int EVP_CIPHER_CTX_set_padding(void *, int)") as Evp["setPadding"],
-      cipherByName: process.func("void *EVP_get_cipherbyname(const char *)") as Evp["cipherByName"],
-    };
-    if (agrees(evp)) found = evp;
-  } catch {
-    // No koffi here, or a Node that does not show its OpenSSL: node:crypto does it, slower.
-  }
-  return found;
-}
+const library = fromOpenssl<Evp>(
+  (process) => ({
+    newContext: process.func("void *EVP_CIPHER_CTX_new()") as Evp["newContext"],
+    freeContext: process.func("void EVP_CIPHER_CTX_free(void *)") as Evp["freeContext"],
+    init: process.func("int EVP_CipherInit_ex(void *, void *, void *, void *, void *, int)") as Evp["init"],
+    update: process.func("int EVP_CipherUpdate(void *, void *, void *, void *, int)") as Evp["update"],
+    setPadding: process.func("int EVP_CIPHER_CTX_set_padding(void *, int)") as Evp["setPadding"],
+    cipherByName: process.func("void *EVP_get_cipherbyname(const char *)") as Evp["cipherByName"],
+  }),
+  agrees,
+);
 
 /** The same block, encrypted in both ways. */
 function agrees(evp: Evp): boolean {
