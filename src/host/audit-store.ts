@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import {
   closeSync,
-  fsyncSync,
+  constants,
   lstatSync,
   mkdirSync,
   openSync,
@@ -11,13 +11,13 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { canonicalJson } from "../audit/canonical.ts";
 import type { AuditDocument } from "../audit/model.ts";
 import { ioError, StorageError } from "../core/errors.ts";
-import { syncDirectory } from "../core/undo-log/writer.ts";
+import { syncPath } from "../core/sync-path.ts";
 import type { Evidence } from "./audit-reader.ts";
-import { isAlive, type Owner, thisProcess } from "./owner.ts";
+import { lockExclusively } from "./locks.ts";
 import { stateDir } from "./run-store.ts";
 
 /** Names in a run's folder. */
@@ -47,13 +47,14 @@ export function auditFolder(state = stateDir()): string {
 
 /**
  * Keeps a run: its evidence as files, its document as canonical JSON with the hash of the run before. It is written beside and gets its
- * name when all of it is on the disk. Throws `io`.
+ * name when all of it is on the disk. Throws `io`, or `locked` while another one is being kept.
  */
 export function keepRun(document: AuditDocument, evidence: readonly Evidence[], folder = auditFolder()): AuditDocument {
   const temporary = join(folder, `.${document.run}`);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     using _ = lock(folder);
+    removeLeftovers(folder);
     mkdirSync(join(temporary, EVIDENCE), { recursive: true, mode: 0o700 });
     const files = new Map<number, string>();
     for (const { n, kind, content } of evidence) {
@@ -69,17 +70,35 @@ export function keepRun(document: AuditDocument, evidence: readonly Evidence[], 
     };
     const bytes = Buffer.from(canonicalJson(whole));
     put(join(temporary, MANIFEST), bytes);
-    syncDirectory(join(temporary, EVIDENCE));
-    syncDirectory(temporary);
+    syncPath(join(temporary, EVIDENCE));
+    syncPath(temporary);
     renameSync(temporary, join(folder, document.run));
     const head = join(folder, `.${HEAD}`);
     put(head, Buffer.from(`${sha256(bytes)}  ${document.run}\n`));
     renameSync(head, join(folder, HEAD));
-    syncDirectory(folder);
+    syncPath(folder);
     return whole;
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
-    throw error instanceof StorageError ? error : ioError(error, `cannot keep the run in ${folder}`);
+    throw ioError(error, `cannot keep the run in ${folder}`);
+  }
+}
+
+/**
+ * Puts a signature beside a run's manifest, in place of an older one. It is written beside the run's folder: whatever lies there and is no
+ * part of the run is a problem of the run. Its path. Throws `io`.
+ */
+export function keepSignature({ folder, run }: StoredAudit, signature: string): string {
+  const temporary = join(dirname(folder), `.${run}.sig`);
+  const path = join(folder, SIGNATURE);
+  try {
+    using _ = lock(dirname(folder));
+    put(temporary, Buffer.from(signature));
+    renameSync(temporary, path);
+    syncPath(folder);
+    return path;
+  } catch (error) {
+    throw ioError(error, `cannot write ${path}`);
   }
 }
 
@@ -150,31 +169,18 @@ function put(path: string, content: Uint8Array): void {
   writeFileSync(path, content, { mode: 0o600, flag: "w", flush: true });
 }
 
-/** One run at a time is added to the chain. Throws `locked`. */
+/** One run at a time is added to the chain. Throws `locked`, `io`. */
 function lock(folder: string): Disposable {
-  const path = join(folder, LOCK);
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const fd = openSync(path, "wx", 0o600);
-      writeFileSync(fd, JSON.stringify(thisProcess()));
-      fsyncSync(fd);
-      closeSync(fd);
-      return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      if (attempt > 0 || holderLives(path))
-        throw new StorageError("locked", "another audit is being kept in this moment", { hint: "repeat it" });
-      rmSync(path, { force: true });
-    }
-  }
+  const fd = openSync(join(folder, LOCK), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  if (lockExclusively(fd)) return { [Symbol.dispose]: () => closeSync(fd) };
+  closeSync(fd);
+  throw new StorageError("locked", "another audit is being kept in this moment", { hint: "repeat it" });
 }
 
-function holderLives(path: string): boolean {
-  try {
-    return isAlive(JSON.parse(readFileSync(path, "utf8")) as Owner);
-  } catch {
-    // Killed between making and filling it.
-    return false;
+/** What commands left that were killed; nobody else writes here while the lock is held. */
+function removeLeftovers(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(".") && name !== LOCK) rmSync(join(folder, name), { recursive: true, force: true });
   }
 }
 

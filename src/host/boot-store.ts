@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { StorageError } from "../core/errors.ts";
-import { type LineChange, writeSynced } from "./edit-table.ts";
+import type { LineChange } from "./edit-table.ts";
+import { putRecord } from "./json-record.ts";
 import { stateDir } from "./run-store.ts";
 
 /** What `boot enable` wrote for a guest, so that exactly that is taken back. Written down before anything is changed. */
@@ -51,13 +52,9 @@ export function readBootRecord(root: string, uuid: string): BootRecord | null {
   });
 }
 
-/** Durable when it returns. */
+/** Durable when it returns. Throws `io`. */
 export function writeBootRecord(root: string, record: Omit<BootRecord, "schema">): void {
-  const path = fileFor(root, record.uuid);
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  rmSync(`${path}.new`, { force: true });
-  writeSynced(`${path}.new`, `${JSON.stringify({ schema: SCHEMA, ...record }, null, 2)}\n`, 0o600);
-  renameSync(`${path}.new`, path);
+  putRecord(fileFor(root, record.uuid), { schema: SCHEMA, ...record });
 }
 
 export function forgetBootRecord(root: string, uuid: string): void {

@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
+import { syncPath } from "../core/sync-path.ts";
 
 /** A line of a table that is put in, or takes the place of another one. */
 export interface LineChange {
@@ -81,13 +82,13 @@ export function replaceTable(path: string, text: string, now: Date): string {
     copyFileSync(real, backup, constants.COPYFILE_EXCL);
     chmodSync(backup, mode & 0o777);
     chownSync(backup, uid, gid);
-    sync(backup);
+    syncPath(backup);
     const next = `${real}.unterbau-new`;
     rmSync(next, { force: true });
     writeSynced(next, text, mode & 0o777);
     chownSync(next, uid, gid);
     renameSync(next, real);
-    sync(dirname(real));
+    syncPath(dirname(real));
     return backup;
   } catch (error) {
     throw ioError(error, `cannot change ${path}`);
@@ -107,10 +108,4 @@ export function writeSynced(path: string, text: string, mode: number): void {
 
 export function readIfThere(path: string): string | null {
   return existsSync(path) ? readFileSync(path, "utf8") : null;
-}
-
-function sync(path: string): void {
-  const fd = openSync(path, "r");
-  fsyncSync(fd);
-  closeSync(fd);
 }

@@ -1,8 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { ioError, StorageError } from "../core/errors.ts";
-import { syncDirectory } from "../core/undo-log/writer.ts";
-import { writeSynced } from "./edit-table.ts";
+import { rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import { StorageError } from "../core/errors.ts";
+import { putRecord, readRecord, recordsIn } from "./json-record.ts";
 import { stateDir } from "./run-store.ts";
 
 /** Rules that were put in force for a guest, and what was there before. Written before anything is changed. */
@@ -35,23 +34,18 @@ function folder(): string {
 
 /** Durable when it returns. */
 export function noteEgress(record: EgressRecord): void {
-  const path = join(folder(), `${record.run}.json`);
-  try {
-    mkdirSync(folder(), { recursive: true, mode: 0o700 });
-    rmSync(`${path}.new`, { force: true });
-    writeSynced(`${path}.new`, `${JSON.stringify(record, null, 2)}\n`, 0o600);
-    renameSync(`${path}.new`, path);
-    syncDirectory(folder());
-  } catch (error) {
-    throw ioError(error, `cannot write ${path}`);
-  }
+  putRecord(pathOf(record.run), record);
+}
+
+function pathOf(run: string): string {
+  return join(folder(), `${run}.json`);
 }
 
 /** Throws `usage` when there is no such run. */
 export function readEgress(run: string): EgressRecord {
-  const found = RUN.test(run) ? attempt(join(folder(), `${run}.json`)) : null;
+  const found = RUN.test(run) ? readRules(pathOf(run)) : null;
   if (found === null) {
-    const known = runs();
+    const known = recordsIn(folder()).map((path) => basename(path, ".json"));
     throw new StorageError("usage", `no rules were applied by a run ${run}`, {
       hint: known.length === 0 ? "none were applied at all" : `there are: ${known.join(", ")}`,
     });
@@ -60,35 +54,17 @@ export function readEgress(run: string): EgressRecord {
 }
 
 export function forgetEgress(run: string): void {
-  rmSync(join(folder(), `${run}.json`), { force: true });
+  rmSync(pathOf(run), { force: true });
 }
 
 /** That of a guest, if its rules are in force. */
 export function egressOfGuest(uuid: string): EgressRecord | null {
-  return (
-    runs()
-      .flatMap((run) => attempt(join(folder(), `${run}.json`)) ?? [])
-      .find((r) => r.uuid === uuid) ?? null
-  );
+  const records = recordsIn(folder()).flatMap((path) => readRules(path) ?? []);
+  return records.find((r) => r.uuid === uuid) ?? null;
 }
 
-function runs(): string[] {
-  try {
-    return readdirSync(folder())
-      .filter((n) => n.endsWith(".json"))
-      .map((n) => n.slice(0, -5))
-      .sort();
-  } catch {
-    return [];
-  }
-}
-
-function attempt(path: string): EgressRecord | null {
-  try {
-    const text = readFileSync(path, "utf8");
-    const value = text.length > MAX_BYTES ? null : (JSON.parse(text) as EgressRecord | null);
-    return value?.schema === "unterbau/egress-run/1" && Array.isArray(value.interfaces) ? value : null;
-  } catch {
-    return null;
-  }
+function readRules(path: string): EgressRecord | null {
+  const value = readRecord<EgressRecord>(path, MAX_BYTES);
+  const whole = value?.schema === "unterbau/egress-run/1" && Array.isArray(value.interfaces);
+  return whole ? (value as EgressRecord) : null;
 }

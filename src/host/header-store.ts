@@ -1,17 +1,7 @@
-import { createHash, randomUUID } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
-import { ioError } from "../core/errors.ts";
+import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { putRecord, readRecord, recordsIn } from "./json-record.ts";
 import { stateDir, stateDirs } from "./run-store.ts";
 
 /** What is known of a backup of a LUKS header; nothing in it is secret. */
@@ -47,30 +37,23 @@ export function headerFolder(state = stateDir()): string {
 
 /** Notes a backup: beside it, and in the state folder, so that it is found wherever it is. */
 export function recordHeader(record: HeaderRecord): void {
-  const text = `${JSON.stringify(record, null, 2)}\n`;
-  const name = createHash("sha256").update(record.file).digest("hex").slice(0, 32);
-  for (const path of [`${record.file}${ENDING}`, join(headerFolder(), "index", `${name}${ENDING}`)]) put(path, text);
+  for (const path of recordPaths(record.file)) putRecord(path, record);
 }
 
 /** Removes a backup and what is known of it: what it opened is gone. */
 export function removeHeader(file: string): void {
+  for (const path of [file, ...recordPaths(file)]) rmSync(path, { force: true });
+}
+
+function recordPaths(file: string): string[] {
   const name = createHash("sha256").update(file).digest("hex").slice(0, 32);
-  for (const path of [file, `${file}${ENDING}`, join(headerFolder(), "index", `${name}${ENDING}`)])
-    rmSync(path, { force: true });
+  return [`${file}${ENDING}`, join(headerFolder(), "index", `${name}${ENDING}`)];
 }
 
 /** All records of all state folders that can be read, newest first. */
 export function headerRecords(states: readonly string[] = stateDirs()): HeaderRecord[] {
-  const found = states.flatMap((state) => {
-    const folder = join(headerFolder(state), "index");
-    let names: string[];
-    try {
-      names = readdirSync(folder).filter((name) => name.endsWith(ENDING));
-    } catch {
-      return [];
-    }
-    return names.flatMap((name) => readHeaderRecord(join(folder, name)) ?? []);
-  });
+  const paths = states.flatMap((state) => recordsIn(join(headerFolder(state), "index")));
+  const found = paths.flatMap((path) => readHeaderRecord(path) ?? []);
   return found.sort((a, b) => (a.made < b.made ? 1 : a.made > b.made ? -1 : a.file < b.file ? -1 : 1));
 }
 
@@ -82,35 +65,12 @@ export function recordBeside(file: string): HeaderRecord | null {
 }
 
 function readHeaderRecord(path: string): HeaderRecord | null {
-  try {
-    const text = readFileSync(path, "utf8");
-    const value = text.length > MAX_BYTES ? null : (JSON.parse(text) as Partial<HeaderRecord> | null);
-    const texts = [value?.file, value?.device, value?.uuid, value?.sha256, value?.made];
-    const whole =
-      value?.schema === SCHEMA &&
-      texts.every((text) => typeof text === "string") &&
-      Number.isSafeInteger(value.size) &&
-      Number.isSafeInteger(value.deviceSize);
-    return whole ? (value as HeaderRecord) : null;
-  } catch {
-    return null;
-  }
-}
-
-function put(path: string, text: string): void {
-  const temporary = `${path}.${randomUUID()}`;
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(temporary, text, { mode: 0o600, flag: "wx", flush: true });
-    renameSync(temporary, path);
-    const fd = openSync(dirname(path), "r");
-    try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw ioError(error, `cannot write ${path}`);
-  }
+  const value = readRecord<HeaderRecord>(path, MAX_BYTES);
+  const texts = [value?.file, value?.device, value?.uuid, value?.sha256, value?.made];
+  const whole =
+    value?.schema === SCHEMA &&
+    texts.every((text) => typeof text === "string") &&
+    Number.isSafeInteger(value.size) &&
+    Number.isSafeInteger(value.deviceSize);
+  return whole ? (value as HeaderRecord) : null;
 }

@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
 import type { ImageFormat } from "../core/layer.ts";
+import { syncPath } from "../core/sync-path.ts";
 import type { FormatParameters } from "../tools/cryptsetup.ts";
+import { appendLine, cutHalfLine, readLines } from "./json-lines.ts";
 import { isAlive, type Owner, thisProcess } from "./owner.ts";
 import { stateDir } from "./run-store.ts";
 import type { SourceIdentity } from "./source-identity.ts";
@@ -104,9 +106,7 @@ export class MigrationJournal implements Disposable {
       closeSync(openSync(path, "wx", 0o600));
       const journal = new MigrationJournal(path, plan, new Map());
       journal.#append({ schema: SCHEMA, owner: thisProcess(), plan });
-      const fd = openSync(folder, "r");
-      fsyncSync(fd);
-      closeSync(fd);
+      syncPath(folder);
       return journal;
     } catch (error) {
       throw ioError(error, `cannot write ${path}`);
@@ -120,8 +120,7 @@ export class MigrationJournal implements Disposable {
         hint: "wait for it, or end it",
       });
     }
-    const text = readFileSync(path);
-    truncateSync(path, text.lastIndexOf(0x0a) + 1);
+    cutHalfLine(path);
     const journal = new MigrationJournal(path, plan, new Map(steps));
     journal.#append({ owner: thisProcess() });
     return journal;
@@ -147,9 +146,7 @@ export class MigrationJournal implements Disposable {
   }
 
   #append(record: object): void {
-    const line = Buffer.from(`${JSON.stringify(record)}\n`);
-    for (let at = 0; at < line.length; ) at += writeSync(this.#fd, line, at);
-    fsyncSync(this.#fd);
+    appendLine(this.#fd, record);
   }
 }
 
@@ -175,9 +172,7 @@ export function migrations(): Migration[] {
 
 function readMigration(path: string): Migration | null {
   try {
-    const lines = readFileSync(path, "utf8").split("\n");
-    lines.pop();
-    const [head, ...rest] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    const [head, ...rest] = readLines(path);
     if (head?.schema !== SCHEMA) return null;
     let owner = head.owner as Owner;
     const steps = new Map<string, StepRecord>();

@@ -1,20 +1,8 @@
-import {
-  appendFileSync,
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  truncateSync,
-} from "node:fs";
-import { join } from "node:path";
+import { closeSync, constants, existsSync, mkdirSync, openSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
-import { syncDirectory } from "../core/undo-log/writer.ts";
-import { writeSynced } from "./edit-table.ts";
+import { appendLine, cutHalfLine, readLines } from "./json-lines.ts";
+import { putRecord, readRecord, recordsIn } from "./json-record.ts";
 import { lockExclusively } from "./locks.ts";
 import type { Medium } from "./medium.ts";
 import type { Segment } from "./overwrite.ts";
@@ -103,7 +91,6 @@ export type RetirementEvent =
   | { readonly target: number; readonly did: "erased" | "verified" | "discarding" | "destroyed" | "removed" };
 
 const SCHEMA = "unterbau/retire/1";
-const RECORD = ".json";
 const RUN = /^[\w-]{1,64}$/;
 /** A disk of 16 TiB has 262,144 segments of some 200 bytes. */
 const MAX_BYTES = 256 * 1024 * 1024;
@@ -121,7 +108,7 @@ export class Retirement implements Disposable {
   record: RetirementRecord;
 
   private constructor(folder: string, record: RetirementRecord, lock: number) {
-    this.#record = join(folder, `${record.run}${RECORD}`);
+    this.#record = join(folder, `${record.run}.json`);
     this.#progress = join(folder, `${record.run}.progress`);
     this.#lock = lock;
     this.record = record;
@@ -147,7 +134,7 @@ export class Retirement implements Disposable {
     if (!found) throw new StorageError("usage", `no retirement ${run} was begun`, { hint: "unterbau retire --list" });
     const lock = lockIn(found.folder, run);
     // It may have gone on until a moment ago.
-    return new Retirement(found.folder, readRecord(join(found.folder, `${run}${RECORD}`)) ?? found.record, lock);
+    return new Retirement(found.folder, readRetirement(join(found.folder, `${run}.json`)) ?? found.record, lock);
   }
 
   eventsOf(target: number): readonly RetirementEvent[] {
@@ -158,8 +145,7 @@ export class Retirement implements Disposable {
   note(event: RetirementEvent): void {
     const fd = openSync(this.#progress, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o600);
     try {
-      appendFileSync(fd, `${JSON.stringify(event)}\n`);
-      fsyncSync(fd);
+      appendLine(fd, event);
     } finally {
       closeSync(fd);
     }
@@ -168,15 +154,7 @@ export class Retirement implements Disposable {
 
   /** Durable when it returns. */
   save(record: RetirementRecord): void {
-    const temporary = `${this.#record}.new`;
-    try {
-      rmSync(temporary, { force: true });
-      writeSynced(temporary, `${JSON.stringify(record, null, 2)}\n`, 0o600);
-      renameSync(temporary, this.#record);
-      syncDirectory(join(this.#record, ".."));
-    } catch (error) {
-      throw ioError(error, `cannot write ${this.#record}`);
-    }
+    putRecord(this.#record, record);
     this.record = record;
   }
 
@@ -189,18 +167,10 @@ export class Retirement implements Disposable {
 export function retirements(
   states: readonly string[] = stateDirs(),
 ): { readonly folder: string; readonly record: RetirementRecord }[] {
-  const found = states.flatMap((state) => {
-    const folder = folderIn(state);
-    let names: string[];
-    try {
-      names = readdirSync(folder).filter((name) => name.endsWith(RECORD));
-    } catch {
-      return [];
-    }
-    return names.flatMap((name) => {
-      const record = readRecord(join(folder, name));
-      return record === null ? [] : [{ folder, record }];
-    });
+  const paths = states.flatMap((state) => recordsIn(folderIn(state)));
+  const found = paths.flatMap((path) => {
+    const record = readRetirement(path);
+    return record === null ? [] : [{ folder: dirname(path), record }];
   });
   return found.sort((a, b) => (a.record.run < b.record.run ? -1 : 1));
 }
@@ -220,29 +190,16 @@ function lockIn(folder: string, run: string): number {
   });
 }
 
-function readRecord(path: string): RetirementRecord | null {
-  try {
-    const text = readFileSync(path, "utf8");
-    const value = text.length > MAX_BYTES ? null : (JSON.parse(text) as Partial<RetirementRecord> | null);
-    const whole = value?.schema === SCHEMA && typeof value.run === "string" && Array.isArray(value.targets);
-    return whole ? (value as RetirementRecord) : null;
-  } catch {
-    return null;
-  }
+function readRetirement(path: string): RetirementRecord | null {
+  const value = readRecord<RetirementRecord>(path, MAX_BYTES);
+  const whole = value?.schema === SCHEMA && typeof value.run === "string" && Array.isArray(value.targets);
+  return whole ? (value as RetirementRecord) : null;
 }
 
 /** A last half line never counted; it is cut off, so that the next one is whole. */
 function readEvents(path: string): RetirementEvent[] {
-  let text: string;
-  try {
-    text = readFileSync(path, "latin1");
-  } catch {
-    return [];
-  }
-  if (text.length > MAX_BYTES) throw new StorageError("limit", `${path} has more than ${MAX_BYTES} bytes`);
-  const end = text.lastIndexOf("\n") + 1;
-  if (end < text.length) truncateSync(path, end);
-  const lines = text.slice(0, end).split("\n");
-  lines.pop();
-  return lines.map((line) => JSON.parse(line) as RetirementEvent);
+  if (!existsSync(path)) return [];
+  if (statSync(path).size > MAX_BYTES) throw new StorageError("limit", `${path} has more than ${MAX_BYTES} bytes`);
+  cutHalfLine(path);
+  return readLines(path) as unknown as RetirementEvent[];
 }

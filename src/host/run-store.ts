@@ -15,7 +15,7 @@ import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
 import type { Finding, Json } from "../core/finding.ts";
-import { syncDirectory } from "../core/undo-log/writer.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { type Owner, thisProcess } from "./owner.ts";
 import { maySameSource, type SourceIdentity } from "./source-identity.ts";
 
@@ -119,7 +119,7 @@ export function createRun(state: string, run: NewRun, now: Date = new Date()): S
         tools: run.tools ?? {},
       };
       writeRecord(folder, record);
-      syncDirectory(dirname(folder));
+      syncPath(dirname(folder));
       return { folder, record };
     }
   } catch (error) {
@@ -238,7 +238,7 @@ function writeRecord(folder: string, record: RunRecord): void {
       closeSync(fd);
     }
     renameSync(temporary, path);
-    syncDirectory(folder);
+    syncPath(folder);
   } catch (error) {
     throw ioError(error, `cannot write ${path}`, { layer: "runs" });
   }

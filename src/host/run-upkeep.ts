@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { ioError, StorageError } from "../core/errors.ts";
-import { syncDirectory } from "../core/undo-log/writer.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { lockExclusively } from "./locks.ts";
 import type { StoredRun } from "./run-store.ts";
 
@@ -45,14 +45,14 @@ export function undoLogBytes(run: StoredRun): number {
 /** Deletes the undo logs of a run: it cannot be undone any more. */
 export function deleteUndoLogs(run: StoredRun): void {
   for (const path of logsOf(run)) unlinkSync(path);
-  syncDirectory(run.folder);
+  syncPath(run.folder);
 }
 
 /** Removes a run with all that belongs to it; it is gone from the list at once, whatever interrupts the rest. */
 export function removeRun(run: StoredRun): void {
   const away = join(dirname(run.folder), `${REMOVED}${basename(run.folder)}`);
   renameSync(run.folder, away);
-  syncDirectory(dirname(run.folder));
+  syncPath(dirname(run.folder));
   rmSync(away, { recursive: true, force: true });
 }
 

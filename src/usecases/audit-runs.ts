@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { canonicalJson } from "../audit/canonical.ts";
 import type { AuditDocument } from "../audit/model.ts";
 import { StorageError } from "../core/errors.ts";
-import { writeSignature } from "../host/audit-signature.ts";
 import {
   EVIDENCE,
   findAudit,
+  keepSignature,
   MANIFEST,
   SIGNATURE,
   type StoredAudit,
@@ -129,7 +129,7 @@ export async function signRun(id: string, key: string, signal?: AbortSignal, fol
     signal,
     packageName: "openssh-client",
   });
-  return writeSignature(stored.folder, signed);
+  return keepSignature(stored, signed);
 }
 
 export function listRuns(folder?: string): AuditListDocument {

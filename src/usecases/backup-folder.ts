@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { ioError, StorageError } from "../core/errors.ts";
-import { syncDirectory } from "../core/undo-log/writer.ts";
+import { ioError, type StorageError } from "../core/errors.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { isAlive, type Owner, thisProcess } from "../host/owner.ts";
 import { isEncrypted, restsOn } from "../host/rests-on.ts";
 import type { BackupManifest } from "./backup-documents.ts";
@@ -58,7 +58,7 @@ export class FolderStore implements BackupStore {
       await file.truncate(at);
       await file.sync();
     } catch (error) {
-      throw error instanceof StorageError ? error : this.#full(error);
+      throw this.#full(error);
     } finally {
       await file?.close();
     }
@@ -66,10 +66,14 @@ export class FolderStore implements BackupStore {
 
   async finish(id: string, manifest: BackupManifest): Promise<void> {
     await this.put(id, MANIFEST, bytesOf(`${JSON.stringify(manifest, null, 2)}\n`));
-    rmSync(join(this.#partial(id), OWNER));
-    syncDirectory(this.#partial(id));
-    renameSync(this.#partial(id), join(this.name, id));
-    syncDirectory(this.name);
+    try {
+      rmSync(join(this.#partial(id), OWNER));
+      syncPath(this.#partial(id));
+      renameSync(this.#partial(id), join(this.name, id));
+      syncPath(this.name);
+    } catch (error) {
+      throw this.#full(error);
+    }
   }
 
   async abandon(id: string): Promise<void> {

@@ -1,7 +1,6 @@
 import {
   closeSync,
   existsSync,
-  fsyncSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -17,6 +16,7 @@ import { ioError, StorageError } from "../core/errors.ts";
 import type { Json } from "../core/finding.ts";
 import type { KeyProvider } from "../core/layer.ts";
 import { DEFAULT_LIMITS, type Limits } from "../core/limits.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { PathGate } from "../stack/gate.ts";
 import { openStack, type Stack } from "../stack/resolver.ts";
 import type { TreeNode } from "../stack/tree.ts";
@@ -176,15 +176,6 @@ export function nameIt(part: string, path: string): void {
     } catch (cause) {
       throw ioError(cause, `the copy is whole, but cannot be named ${path}`, { layer: "file", hint: `it is ${part}` });
     }
-  }
-}
-
-export function syncPath(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

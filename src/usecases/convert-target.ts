@@ -5,6 +5,7 @@ import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { StorageError } from "../core/errors.ts";
 import { openFileDevice } from "../core/file-device.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { systemHoles } from "../host/holes.ts";
 import { lockSource } from "../host/locks.ts";
 import { openSource } from "../host/open-source.ts";
@@ -21,7 +22,6 @@ import {
   opened,
   readState,
   stackOn,
-  syncPath,
   type Target,
   type TargetOptions,
 } from "./convert-parts.ts";

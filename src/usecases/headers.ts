@@ -16,11 +16,12 @@ import { dirname, join, resolve } from "node:path";
 import { printable } from "../bytes/text.ts";
 import { describeError, ioError, StorageError } from "../core/errors.ts";
 import type { KeyProvider } from "../core/layer.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { type HeaderRecord, headerFolder, headerRecords, recordBeside, recordHeader } from "../host/header-store.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { LuksHeader } from "../layers/luks/types.ts";
 import { luksHeaderBackup, luksHeaderRestore, testPassphrase } from "../tools/cryptsetup.ts";
-import { nameIt, syncPath } from "./convert-parts.ts";
+import { nameIt } from "./convert-parts.ts";
 import type { HeaderDocument, Proof, Standing } from "./header-documents.ts";
 import { headerOf } from "./luks-format.ts";
 

@@ -2,12 +2,12 @@ import { closeSync, existsSync, linkSync, openSync, rmSync, statSync, truncateSy
 import { dirname } from "node:path";
 import { alignUp } from "../bytes/integers.ts";
 import { ioError, StorageError } from "../core/errors.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { recordBeside, recordHeader, removeHeader } from "../host/header-store.ts";
 import type { MigrationDisk, MigrationJournal } from "../host/migration-store.ts";
 import { openSource } from "../host/open-source.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import { convert, sourceDevice } from "./convert.ts";
-import { syncPath } from "./convert-parts.ts";
 import { backupHeader, proofOf } from "./headers.ts";
 import { formatLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";

@@ -5,6 +5,7 @@ import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
 import { ioError, StorageError } from "../core/errors.ts";
 import { openFileDevice } from "../core/file-device.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { systemHoles } from "../host/holes.ts";
 import { lockSource } from "../host/locks.ts";
 import { systemWriteBack } from "../host/write-back.ts";
@@ -17,7 +18,6 @@ import {
   opened,
   readState,
   stackOn,
-  syncPath,
   type Target,
   type TargetOptions,
   writeState,

@@ -1,17 +1,8 @@
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, realpathSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { ioError } from "../core/errors.ts";
+import { syncPath } from "../core/sync-path.ts";
+import { appendLine, readLines } from "../host/json-lines.ts";
 import { type Owner, thisProcess } from "../host/owner.ts";
 import type { Plan } from "../plan/model.ts";
 
@@ -63,7 +54,7 @@ export class PlanJournal {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const journal = new PlanJournal(path, openSync(path, "wx", 0o600));
       journal.#append({ schema: SCHEMA, owner: thisProcess(), plan });
-      syncFolder(folder);
+      syncPath(folder);
       return journal;
     } catch (error) {
       throw ioError(error, `cannot write ${path}`, { layer: "plan" });
@@ -90,9 +81,7 @@ export class PlanJournal {
   }
 
   #append(record: object): void {
-    const line = Buffer.from(`${JSON.stringify(record)}\n`);
-    for (let at = 0; at < line.length; ) at += writeSync(this.#fd, line, at);
-    fsyncSync(this.#fd);
+    appendLine(this.#fd, record);
   }
 }
 
@@ -120,9 +109,7 @@ export function storedPlans(folder: string): {
 
 function readJournal(path: string): StoredPlan | null {
   try {
-    const lines = readFileSync(path, "utf8").split("\n");
-    lines.pop();
-    const [head, ...rest] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    const [head, ...rest] = readLines(path);
     if (head?.schema !== SCHEMA) return null;
     const begun = new Map<string, Chosen>();
     let failure: string | null = null;
@@ -133,14 +120,5 @@ function readJournal(path: string): StoredPlan | null {
     return { path, owner: head.owner as Owner, plan: head.plan as Plan, begun, failure };
   } catch {
     return null;
-  }
-}
-
-function syncFolder(folder: string): void {
-  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

@@ -4,6 +4,7 @@ import { basename, dirname } from "node:path";
 import { printable } from "../bytes/text.ts";
 import { StorageError } from "../core/errors.ts";
 import type { FileDevice } from "../core/file-device.ts";
+import { syncPath } from "../core/sync-path.ts";
 import { discardFacts } from "../host/discard.ts";
 import { discardBlocks } from "../host/give-back.ts";
 import { removeHeader } from "../host/header-store.ts";
@@ -13,7 +14,6 @@ import { overwrite, readSamplesAgain, type Segment } from "../host/overwrite.ts"
 import type { RetiredTarget, Retirement, RetirementRecord } from "../host/retirement-store.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import { luksErase } from "../tools/cryptsetup.ts";
-import { syncPath } from "./convert-parts.ts";
 import type { RetireOptions } from "./retire-preflight.ts";
 import { sameDisk } from "./retire-source.ts";
 import { verdictOf } from "./retire-verdict.ts";

@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { crc32 } from "../../bytes/crc.ts";
 import { isZero } from "../../bytes/integers.ts";
 import { ioError } from "../errors.ts";
+import { syncPath } from "../sync-path.ts";
 import {
   BeginRecord,
   DataRecord,
@@ -72,7 +73,7 @@ export class UndoLogWriter {
     try {
       writer.#put(header, 0);
       writer.sync();
-      syncDirectory(dirname(path));
+      guarded(path, () => syncPath(dirname(path)));
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -205,18 +206,6 @@ export class UndoLogWriter {
 
 export function sha256(bytes: Uint8Array): Uint8Array {
   return Uint8Array.from(createHash("sha256").update(bytes).digest());
-}
-
-/** Makes a file's name durable: fsync(2) of its directory. */
-export function syncDirectory(path: string): void {
-  guarded(path, () => {
-    const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-  });
 }
 
 function guarded<T>(path: string, act: () => T): T {
