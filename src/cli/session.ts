@@ -1,4 +1,4 @@
-import type { SourceOptions } from "../usecases/sources.ts";
+import type { SourceOptions } from "../usecases/source-options.ts";
 import { Keys } from "./keys.ts";
 import { limitsFrom, type SourceFlags } from "./options.ts";
 import { note } from "./output.ts";

@@ -5,7 +5,7 @@ import { qcow2Driver } from "../layers/qcow2/driver.ts";
 import { readHead } from "../layers/qcow2/head.ts";
 import type { PathGate } from "./gate.ts";
 import { detectImage, namedAsImage } from "./images.ts";
-import type { StackSource } from "./resolver.ts";
+import type { StackSource } from "./source.ts";
 
 /**
  * The real path of the file that holds the data of a qcow2 source, if it has one apart from itself. Null also when it cannot be had or

@@ -1,11 +1,9 @@
 import { Cleanup } from "../core/cleanup.ts";
 import type { BlockDevice } from "../core/device.ts";
-import { describeWithHint, StorageError } from "../core/errors.ts";
-import type { Finding, Json } from "../core/finding.ts";
-import type { ImageFormat, Layer, LayerChild, LayerDriver, NodeInfo } from "../core/layer.ts";
+import { StorageError } from "../core/errors.ts";
+import type { Layer, LayerChild, LayerDriver, NodeInfo } from "../core/layer.ts";
 import { findExtBackup } from "../filesystems/ext-backup.ts";
 import { recognise } from "../filesystems/registry.ts";
-import { missingRoles } from "../layers/lvm/driver.ts";
 import {
   type ContextOptions,
   detectImage,
@@ -15,24 +13,13 @@ import {
   layerContext,
   namedAsImage,
 } from "./images.ts";
+import { type MemberSet, MemberSets } from "./member-sets.ts";
 import { leafInfo, withDetail } from "./node-info.ts";
 import { NESTED_DRIVERS } from "./registry.ts";
-import { nameNodes } from "./selectors.ts";
+import type { StackSource } from "./source.ts";
 import type { Tree, TreeNode } from "./tree.ts";
+import { TreeBuilder } from "./tree-builder.ts";
 import { probeWindow } from "./window.ts";
-
-/** Where a stack starts: an opened bottom device and what is known about it. */
-export interface StackSource {
-  /** As the user named it; shown. */
-  readonly name: string;
-  readonly kind: "file" | "blockdev" | "nbd";
-  /** The image's path, from which relative references inside it are resolved. Null for NBD. */
-  readonly path: string | null;
-  readonly device: BlockDevice;
-  /** Null: detect, which is done for plain files only. */
-  readonly format: "raw" | ImageFormat | null;
-  readonly details: { readonly [key: string]: Json | undefined };
-}
 
 export interface StackOptions extends ContextOptions {
   /** A detached LUKS header, tried for the first source's content. */
@@ -44,15 +31,6 @@ export interface StackOptions extends ContextOptions {
 /** An opened stack: the tree, and the devices in it until disposal. Sources stay the caller's. */
 export interface Stack extends AsyncDisposable {
   readonly tree: Tree;
-}
-
-/** Set ids that the LVM driver gives to physical volumes without a group of their own knowledge. */
-const ORPHAN = "lvm-orphan:";
-
-interface Member {
-  readonly device: BlockDevice;
-  readonly node: TreeNode;
-  readonly role: string;
 }
 
 /** Opens all layers over the sources. A source that cannot be opened at all throws; damage further up becomes a finding. */
@@ -70,17 +48,16 @@ export async function openStack(sources: readonly StackSource[], options: StackO
 class Resolver implements Stack {
   readonly #sources: readonly StackSource[];
   readonly #options: StackOptions;
-  readonly #roots: TreeNode[] = [];
-  readonly #groups: TreeNode[] = [];
   readonly #opened = new Cleanup();
-  /** Members seen so far that wait for their set to be opened. */
-  readonly #sets = new Map<string, { driver: LayerDriver; members: Member[] }>();
-  #nodes = 0;
+  readonly #sets: MemberSets;
+  readonly #builder: TreeBuilder;
   #tree: Tree | null = null;
 
   constructor(sources: readonly StackSource[], options: StackOptions) {
     this.#sources = sources;
     this.#options = options;
+    this.#sets = new MemberSets(options);
+    this.#builder = new TreeBuilder(options.limits);
   }
 
   get tree(): Tree {
@@ -88,34 +65,27 @@ class Resolver implements Stack {
   }
 
   async run(): Promise<void> {
-    for (const [index, source] of this.#sources.entries()) await this.#openSource(source, index);
+    for (const source of this.#sources) await this.#openSource(source);
     for (;;) {
-      const ready = await this.#takeSets();
+      const ready = await this.#sets.take();
       if (ready.length === 0) break;
-      for (const set of ready) await this.#openSet(set.driver, set.members);
+      for (const set of ready) await this.#openSet(set);
     }
-    this.#tree = nameNodes(
-      this.#roots,
-      this.#groups,
-      this.#sources.map((s) => s.name),
-    );
+    this.#tree = this.#builder.finish(this.#sources.map((s) => s.name));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opened[Symbol.asyncDispose]();
   }
 
-  async #openSource(source: StackSource, index: number): Promise<void> {
-    const root = this.#node({
-      id: `disk${index + 1}`,
+  async #openSource(source: StackSource): Promise<void> {
+    const { size } = source.device;
+    const root = this.#builder.root({
       info: { kind: source.kind, details: { name: source.name, ...source.details }, findings: [] },
       offset: null,
-      size: source.device.size,
-      path: [],
+      size,
       device: source.device,
-      source: index,
     });
-    this.#roots.push(root);
     const driver = await this.#imageFormat(source, root);
     if (this.#options.snapshot !== undefined && !driver?.hasSnapshots) {
       throw new StorageError("usage", `${source.name} is no image that has internal snapshots`, {
@@ -123,15 +93,8 @@ class Resolver implements Stack {
       });
     }
     if (driver === null) {
-      const raw = this.#child(
-        root,
-        "raw",
-        { kind: "raw", details: {}, findings: [] },
-        0,
-        source.device.size,
-        source.device,
-        false,
-      );
+      const info: NodeInfo = { kind: "raw", details: {}, findings: [] };
+      const raw = this.#builder.child(root, "raw", { info, offset: 0, size, device: source.device });
       await this.#content(source.device, raw, 0);
       return;
     }
@@ -155,14 +118,15 @@ class Resolver implements Stack {
     const context = { ...imageContext(this.#options, { ...place, layer: driver.name, depth: 0 }), snapshot };
     const layer = await this.#track(driver.open([device], context));
     const size = layer.children[0]?.size ?? device.size;
-    const node = this.#child(parent, driver.name, layer.info, null, size, null, true);
+    const node = this.#builder.child(parent, driver.name, { info: layer.info, offset: null, size, device: null });
     await this.#intoLayer(layer, node, 0);
   }
 
   /** Only on the user's word (`--format qcow2` on a source that begins with LUKS): what lies inside is never guessed to be an image. */
   async #imageInLuks(luks: LayerDriver, image: LayerDriver, source: StackSource, root: TreeNode): Promise<void> {
     const layer = await this.#track(luks.open([source.device], layerContext(this.#options, "luks")));
-    const node = this.#child(root, "luks", layer.info, 0, source.device.size, null, false);
+    const { size } = source.device;
+    const node = this.#builder.child(root, "luks", { info: layer.info, offset: 0, size, device: null });
     const child = layer.children[0];
     if (layer.locked || !child) return this.#intoLayer(layer, node, 0);
     await this.#image(image, await this.#track(child.open()), { path: null }, node);
@@ -191,7 +155,7 @@ class Resolver implements Stack {
   async #content(device: BlockDevice, parent: TreeNode, depth: number): Promise<void> {
     this.#options.signal?.throwIfAborted();
     if (depth > this.#options.limits.nestingDepth) {
-      this.#fail(
+      this.#builder.fail(
         parent,
         new StorageError("limit", "layers are nested too deep; raise it with --limit nestingDepth=N", {
           layer: parent.kind,
@@ -203,7 +167,7 @@ class Resolver implements Stack {
       if (!(await this.#layer(device, parent, depth))) await this.#leaf(device, parent);
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
-      this.#fail(parent, error);
+      this.#builder.fail(parent, error);
     }
   }
 
@@ -223,11 +187,9 @@ class Resolver implements Stack {
       const hit = await driver.probe(window);
       if (!hit) continue;
       if (hit.member && hit.role !== null) {
-        const node = this.#child(parent, driver.name, hit.member, 0, device.size, device, false);
-        const key = hit.setId ?? node.id;
-        const set = this.#sets.get(key) ?? { driver, members: [] };
-        set.members.push({ device, node, role: hit.role });
-        this.#sets.set(key, set);
+        const place = { info: hit.member, offset: 0, size: device.size, device };
+        const node = this.#builder.child(parent, driver.name, place);
+        this.#sets.add(hit.setId ?? node.id, driver, { device, node, role: hit.role });
         return true;
       }
       // Boot code of a file system may end in the signature of a partition table; inside a partition the file system is what counts.
@@ -246,7 +208,8 @@ class Resolver implements Stack {
   ): Promise<boolean> {
     const layer = await this.#track(driver.open([device], layerContext(this.#options, driver.name, header)));
     const transparent = driver.name === "luks";
-    const node = this.#child(parent, transparent ? driver.name : null, layer.info, 0, device.size, null, false);
+    const place = { info: layer.info, offset: 0, size: device.size, device: null };
+    const node = this.#builder.child(parent, transparent ? driver.name : null, place);
     await this.#intoLayer(layer, node, depth + 1);
     return true;
   }
@@ -260,13 +223,17 @@ class Resolver implements Stack {
   }
 
   async #layerChild(child: LayerChild, parent: TreeNode, depth: number): Promise<void> {
-    if (child.unavailable !== null || !child.hasContent) {
-      if (child.info) {
-        const info = child.unavailable === null ? child.info : withDetail(child.info, "unavailable", child.unavailable);
-        this.#child(parent, child.name, info, child.offset, child.size, null, false);
-      } else if (child.unavailable !== null) {
-        parent.details = { ...parent.details, unavailable: child.unavailable };
-      }
+    const { name, offset, size, unavailable } = child;
+    /** What is named by itself gets a node; anything else is the content of `parent`. */
+    const target = (info: NodeInfo | null, device: BlockDevice | null): TreeNode =>
+      info ? this.#builder.child(parent, name, { info, offset, size, device }) : parent;
+    if (unavailable !== null) {
+      if (child.info) target(withDetail(child.info, "unavailable", unavailable), null);
+      else parent.details = { ...parent.details, unavailable };
+      return;
+    }
+    if (!child.hasContent) {
+      target(child.info, null);
       return;
     }
     let device: BlockDevice;
@@ -274,77 +241,23 @@ class Resolver implements Stack {
       device = await this.#track(child.open());
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
-      const target = child.info
-        ? this.#child(parent, child.name, child.info, child.offset, child.size, null, false)
-        : parent;
-      this.#fail(target, error);
+      this.#builder.fail(target(child.info, null), error);
       return;
     }
     if (!child.info) parent.content = device;
-    const target = child.info
-      ? this.#child(parent, child.name, child.info, child.offset, child.size, device, false)
-      : parent;
-    await this.#content(device, target, depth + 1);
+    await this.#content(device, target(child.info, device), depth + 1);
   }
 
   async #leaf(device: BlockDevice, parent: TreeNode): Promise<void> {
     const window = probeWindow(device);
     const found = await recognise(window);
-    if (found) {
-      this.#child(parent, null, leafInfo(found), 0, device.size, device, false);
-      return;
-    }
-    const lost = await findExtBackup(window);
-    const info: NodeInfo = { kind: "unknown", details: {}, findings: lost ? [lost] : [] };
-    this.#child(parent, null, info, 0, device.size, device, false);
+    const lost = found ? null : await findExtBackup(window);
+    const unknown: NodeInfo = { kind: "unknown", details: {}, findings: lost ? [lost] : [] };
+    const info = found ? leafInfo(found) : unknown;
+    this.#builder.child(parent, null, { info, offset: 0, size: device.size, device });
   }
 
-  /**
-   * Sets whose members are all known so far. A physical volume that does not know its own group (no metadata area, or an ignored one)
-   * waits until a group asks for it; when nothing else is left to open, it is opened alone, and the driver says what is wrong with it.
-   */
-  async #takeSets(): Promise<{ driver: LayerDriver; members: Member[] }[]> {
-    const out: { driver: LayerDriver; members: Member[] }[] = [];
-    const orphans = [...this.#sets].filter(([id]) => id.startsWith(ORPHAN));
-    // What is in an array may belong to a volume group that other disks already began.
-    const arraysFirst = [...this.#sets.values()].some((set) => set.driver.name === "md");
-    const taken = new Set<string>();
-    for (const [id, set] of this.#sets) {
-      if (id.startsWith(ORPHAN) || (arraysFirst && set.driver.name !== "md")) continue;
-      for (const group of splitClones(set.members)) {
-        const missing = orphans.length === 0 || set.driver.name !== "lvm" ? [] : await this.#missing(group);
-        for (const [orphanId, orphan] of orphans) {
-          const wanted = orphan.members.filter((m) => missing.includes(m.role));
-          if (wanted.length > 0) taken.add(orphanId);
-          group.push(...wanted);
-        }
-        out.push({ driver: set.driver, members: group });
-      }
-    }
-    if (out.length === 0) {
-      this.#sets.clear();
-      return orphans.map(([, set]) => ({ driver: set.driver, members: set.members.slice(0, 1) }));
-    }
-    for (const [id, set] of [...this.#sets]) {
-      if (id.startsWith(ORPHAN) ? taken.has(id) : !arraysFirst || set.driver.name === "md") this.#sets.delete(id);
-    }
-    return out;
-  }
-
-  /** A group whose metadata cannot be read wants nobody: opening it will say why. */
-  async #missing(members: readonly Member[]): Promise<readonly string[]> {
-    try {
-      return await missingRoles(
-        members.map((m) => m.device),
-        layerContext(this.#options, "lvm"),
-      );
-    } catch (error) {
-      if (error instanceof StorageError && error.code !== "cancelled") return [];
-      throw error;
-    }
-  }
-
-  async #openSet(driver: LayerDriver, members: readonly Member[]): Promise<void> {
+  async #openSet({ driver, members }: MemberSet): Promise<void> {
     const first = members[0]!.node;
     let layer: Layer;
     try {
@@ -356,7 +269,7 @@ class Resolver implements Stack {
       );
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === "cancelled") throw error;
-      for (const m of members) this.#fail(m.node, error);
+      for (const m of members) this.#builder.fail(m.node, error);
       return;
     }
     if (layer.locked) {
@@ -366,106 +279,13 @@ class Resolver implements Stack {
     const name = String(layer.info.details.name ?? "");
     const array = layer.info.kind === "md" ? layer.children[0] : undefined;
     const size = array?.size ?? members.reduce((sum, m) => sum + m.node.size, 0);
-    const group = this.#node({
-      id: `${driver.name}${this.#groups.length + 1}`,
-      info: withDetail(
-        layer.info,
-        "members",
-        members.map((m) => m.node.id),
-      ),
-      offset: null,
-      size,
-      path: [...first.path.slice(0, -1), `${driver.name}:${name}`],
-      device: null,
-      source: first.source,
-    });
-    this.#groups.push(group);
+    const ids = members.map((m) => m.node.id);
+    const info = withDetail(layer.info, "members", ids);
+    const group = this.#builder.group(driver.name, name, first, { info, offset: null, size, device: null });
     await this.#intoLayer(layer, group, group.path.length);
-  }
-
-  /** A layer above that failed: the tree keeps what is below, says why, and stays usable for all the rest. */
-  #fail(node: TreeNode, error: StorageError): void {
-    const message = describeWithHint(error);
-    const finding: Finding = {
-      severity: "error",
-      code: `${error.layer ?? "stack"}-${error.code}`,
-      layer: error.layer ?? "stack",
-      message,
-      offset: error.offset,
-    };
-    node.findings.push(finding);
-    node.details = { ...node.details, unavailable: message };
-  }
-
-  #child(
-    parent: TreeNode,
-    element: string | null,
-    info: NodeInfo,
-    offset: number | null,
-    size: number,
-    device: BlockDevice | null,
-    named: boolean,
-  ): TreeNode {
-    const inPath = named || (element !== null && element !== "raw");
-    const node = this.#node({
-      id: `${parent.id}/${element ?? info.kind}`,
-      info,
-      offset,
-      size,
-      path: inPath ? [...parent.path, element!] : parent.path,
-      device,
-      source: parent.source,
-    });
-    parent.children.push(node);
-    return node;
-  }
-
-  #node(n: {
-    id: string;
-    info: NodeInfo;
-    offset: number | null;
-    size: number;
-    path: readonly string[];
-    device: BlockDevice | null;
-    source: number;
-  }): TreeNode {
-    this.#nodes++;
-    const { limits } = this.#options;
-    if (this.#nodes > limits.nodes) {
-      throw new StorageError("limit", `more than ${limits.nodes} nodes`, {
-        layer: "stack",
-        hint: "raise it with --limit nodes=N",
-      });
-    }
-    return {
-      id: n.id,
-      kind: n.info.kind,
-      selector: null,
-      offset: n.offset,
-      size: n.size,
-      details: n.info.details,
-      findings: [...n.info.findings],
-      children: [],
-      path: n.path,
-      device: n.device,
-      content: null,
-      source: n.source,
-    };
   }
 
   async #track<T extends AsyncDisposable>(opening: Promise<T>): Promise<T> {
     return this.#opened.use(await opening);
   }
-}
-
-/**
- * Two disks that were cloned carry the same set and the same roles. Which belong together cannot be known across sources, so each
- * source's members are then a set of their own.
- */
-function splitClones(members: Member[]): Member[][] {
-  const roles = new Set(members.map((m) => m.role));
-  if (roles.size === members.length) return [[...members]];
-  const bySource = new Map<number, Member[]>();
-  for (const m of members) bySource.set(m.node.source, [...(bySource.get(m.node.source) ?? []), m]);
-  return [...bySource.values()];
 }

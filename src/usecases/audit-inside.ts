@@ -12,7 +12,7 @@ import { findVolume } from "../stack/selectors.ts";
 import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
 import { findGuest } from "./guests.ts";
 import { isExt, openFiles } from "./inside.ts";
-import { openForInspection } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
 import { volumeOf } from "./trim-inside.ts";
 
 export interface InsideOptions {

@@ -13,7 +13,8 @@ import { wholeDisk } from "./convert.ts";
 import { disksOf, type NamedDisk } from "./guest-sources.ts";
 import type { Guest } from "./guests.ts";
 import { encryptionInside } from "./look-for-luks.ts";
-import { openForInspection, type SourceOptions } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 /** A disk that is about to be backed up. */
 export interface DiskToBackUp {

@@ -5,9 +5,11 @@ import { findVolume } from "../stack/selectors.ts";
 import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
 import { type CheckedVolume, type CheckVolumeOptions, checkVolume, lostExt, prepareChecker } from "./check-volume.ts";
 import type { CheckDocument, CheckedVolumeDocument } from "./documents.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import { openForWriting } from "./open-for-writing.ts";
 import { getReadyToRemember, rememberCheck } from "./remember-check.ts";
 import type { PreparedFile } from "./run-on-file.ts";
-import { openForInspection, openForWriting, type SourceOptions } from "./sources.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 export interface CheckOptions extends SourceOptions {
   /** Selectors; empty: every volume that holds a file system, and every one of which that cannot be known. */

@@ -12,8 +12,11 @@ import type { TreeNode } from "../stack/tree.ts";
 import type { Target, TargetFormat, TargetOptions } from "./convert-parts.ts";
 import { openTarget } from "./convert-target.ts";
 import type { ConvertDocument, NewLuksDocument } from "./documents.ts";
+import { withDisks } from "./guest-disks.ts";
 import type { NewLuks } from "./luks-format.ts";
-import { openForInspection, readableVolume, type SourceOptions, withDisks } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import { readableVolume } from "./readable-volume.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 export interface ConvertOptions extends SourceOptions {
   /** What is copied; default: the whole disk as the guest sees it. */

@@ -1,4 +1,4 @@
-import { openForInspection } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
 
 /** What is recognised at the start of a device or file taken as raw: `ext4`, `luks2`, `gpt`; null: nothing. */
 export async function contentOfDevice(path: string): Promise<string | null> {

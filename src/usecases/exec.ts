@@ -1,8 +1,11 @@
 import { StorageError } from "../core/errors.ts";
 import { Overlay } from "../core/overlay.ts";
 import { findProgram } from "../tools/find.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import { openForWriting } from "./open-for-writing.ts";
+import { readableVolume } from "./readable-volume.ts";
 import { type RunResult, runOnFile } from "./run-on-file.ts";
-import { openForInspection, openForWriting, readableVolume, type SourceOptions } from "./sources.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 export interface ExecOptions extends SourceOptions {
   readonly volume: string;

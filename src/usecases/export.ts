@@ -4,7 +4,10 @@ import { StorageError } from "../core/errors.ts";
 import type { Run } from "../host/run.ts";
 import { widenSocket } from "../host/socket-size.ts";
 import { serveNbd } from "../nbd/server.ts";
-import { openForInspection, openForWriting, readableVolume, type SourceOptions } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import { openForWriting } from "./open-for-writing.ts";
+import { readableVolume } from "./readable-volume.ts";
+import type { SourceOptions } from "./source-options.ts";
 import { serveVisibleFile } from "./visible-file.ts";
 
 export interface ExportOptions extends SourceOptions {

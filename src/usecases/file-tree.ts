@@ -5,7 +5,8 @@ import { findPath } from "../extfs/path.ts";
 import type { ExtInode, ExtVolume } from "../extfs/volume.ts";
 import { findVolume } from "../stack/selectors.ts";
 import { openFiles } from "./inside.ts";
-import { openForInspection, type SourceOptions } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 export interface FilesOptions extends SourceOptions {
   /** Selector of an ext volume. */

@@ -10,7 +10,7 @@ import { defineSecret, setSecretValue } from "../tools/virsh-secret.ts";
 import { wholeDisk } from "./convert.ts";
 import { pathOf } from "./guest-sources.ts";
 import { type Guest, type GuestOptions, listGuests, readGuest } from "./guests.ts";
-import { openForInspection } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
 
 /** A secret of libvirt's with which QEMU decrypts disks of a guest. */
 export interface SecretNeed {

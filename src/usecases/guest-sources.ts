@@ -8,7 +8,7 @@ import { type DiskPlace, describePlace, nbdUri } from "../libvirt/place.ts";
 import { virsh } from "../tools/virsh.ts";
 import { findGuest, type Guest, guestOf, listGuests, readGuest, refuseUnlessOff } from "./guests.ts";
 import { recoverLiveViews } from "./live-view.ts";
-import type { Declared, SourceOptions } from "./sources.ts";
+import type { Declared, SourceOptions } from "./source-options.ts";
 
 /**
  * Puts the disks of guests in the place of `vm:NAME`, in the guest's order, with what libvirt says of each. Throws `locked` when a guest is

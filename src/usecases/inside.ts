@@ -5,8 +5,9 @@ import type { Limits } from "../core/limits.ts";
 import { findPath, nameText } from "../extfs/path.ts";
 import { type ExtVolume, openExt } from "../extfs/volume.ts";
 import { detectImage } from "../stack/images.ts";
-import type { Stack, StackSource } from "../stack/resolver.ts";
+import type { Stack } from "../stack/resolver.ts";
 import { findVolume } from "../stack/selectors.ts";
+import type { StackSource } from "../stack/source.ts";
 import type { Volume } from "../stack/tree.ts";
 
 /** What `--inside` is opened with. */

@@ -1,6 +1,7 @@
 import type { Tree, TreeNode, Volume } from "../stack/tree.ts";
 import type { InspectDocument, NodeDocument, VolumeDocument } from "./documents.ts";
-import { openForInspection, type SourceOptions } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 /** The tree over the sources as a plain document. Nothing is written; without a key a LUKS layer is shown as locked. */
 export async function inspect(options: SourceOptions): Promise<InspectDocument> {

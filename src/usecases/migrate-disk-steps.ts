@@ -14,9 +14,9 @@ import type { MigrateOptions } from "./migrate.ts";
 import { type DiskContext, type DiskStep, unlockingKey } from "./migrate-step.ts";
 import { isVolumeAt, makeVolume, unmakeVolume } from "./migrate-volume.ts";
 import { containerSize } from "./new-luks-target.ts";
+import { openForInspection } from "./open-for-reading.ts";
 import { removeKeyFile } from "./recovery-key.ts";
 import { hashDevice, hashPayload } from "./second-reader.ts";
-import { openForInspection } from "./sources.ts";
 
 const nothing = async (): Promise<void> => {};
 

@@ -10,8 +10,8 @@ import { disksOf } from "./guest-sources.ts";
 import type { Guest } from "./guests.ts";
 import type { NewLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";
+import { openForInspection } from "./open-for-reading.ts";
 import { isNbd } from "./source-names.ts";
-import { openForInspection } from "./sources.ts";
 
 /** A disk as its guest sees it. */
 export interface SeenDisk {

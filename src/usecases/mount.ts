@@ -17,8 +17,10 @@ import { e2fsck, journalOnly } from "../tools/e2fsck.ts";
 import { fuse2fsArgv, fuse2fsCage, MOUNT_MARK, requireFuse2fs, socketIn, standIn } from "../tools/fuse2fs.ts";
 import { fusermount, requireFusermount, SOCKET_VARIABLE, unmountFuse } from "../tools/fusermount.ts";
 import { isExt, refuseFiles } from "./inside.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import { readableVolume } from "./readable-volume.ts";
 import { PROGRESS_FD, type RunResult, runOnFile } from "./run-on-file.ts";
-import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
+import type { SourceOptions } from "./source-options.ts";
 import { clearStaleMounts } from "./umount.ts";
 
 export interface MountOptions extends SourceOptions {

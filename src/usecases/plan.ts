@@ -12,10 +12,12 @@ import { isVolumeOf } from "../plan/names.ts";
 import type { FilePlace, Place, SourcePlace, Target } from "../plan/places.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { TreeNode, Volume } from "../stack/tree.ts";
+import { withDisks } from "./guest-disks.ts";
 import { openFiles } from "./inside.ts";
+import { openForInspection } from "./open-for-reading.ts";
 import { hostSource, Places } from "./plan-places.ts";
 import { isNbd } from "./source-names.ts";
-import { openForInspection, type SourceOptions, withDisks } from "./sources.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 export interface PlanRequest extends SourceOptions {
   /** Selectors; none: every file system. */

@@ -1,7 +1,9 @@
 import { StorageError } from "../core/errors.ts";
 import { workBuffers } from "../crypto/xor.ts";
 import { widenPipe } from "../host/pipe-size.ts";
-import { openForInspection, readableVolume, type SourceOptions } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import { readableVolume } from "./readable-volume.ts";
+import type { SourceOptions } from "./source-options.ts";
 
 /**
  * Bytes read and handed over at once: what a pipe takes in one go, and no more than stays in the processor's cache meanwhile, where it is

@@ -10,8 +10,8 @@ import type { TreeNode } from "../stack/tree.ts";
 import { sourceDevice } from "./convert.ts";
 import { disksOf } from "./guest-sources.ts";
 import type { Guest } from "./guests.ts";
+import { openForInspection } from "./open-for-reading.ts";
 import { hashDevice } from "./second-reader.ts";
-import { openForInspection } from "./sources.ts";
 
 export interface ContentOptions {
   /** Keys of encryption inside the image. */

@@ -7,11 +7,11 @@ import type { KeyProvider, KeyRequest, Secret } from "../core/layer.ts";
 import { openSource } from "../host/open-source.ts";
 import { sourceIdentity } from "../host/source-identity.ts";
 import type { Plan, Step } from "../plan/model.ts";
+import { withDisks } from "./guest-disks.ts";
 import { plan as makePlan, type PlanRequest } from "./plan.ts";
 import { PlanJournal } from "./plan-store.ts";
 import { takeDown } from "./recover-plan.ts";
 import { program, StepRunner } from "./run-steps.ts";
-import { withDisks } from "./sources.ts";
 
 export interface RunPlanDocument {
   readonly schema: "unterbau/run-plan/1";

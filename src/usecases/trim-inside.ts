@@ -9,7 +9,8 @@ import { parseFstab } from "../host/mount-table.ts";
 import { findVolume } from "../stack/selectors.ts";
 import type { Tree, Volume } from "../stack/tree.ts";
 import { openFiles } from "./inside.ts";
-import { openForInspection, type SourceOptions } from "./sources.ts";
+import { openForInspection } from "./open-for-reading.ts";
+import type { SourceOptions } from "./source-options.ts";
 import type { TrimExplainDocument, TrimMountDocument } from "./trim-documents.ts";
 
 /** A table has some lines. */

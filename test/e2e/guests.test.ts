@@ -6,7 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { StorageError } from "../../src/core/errors.ts";
 import type { InspectDocument } from "../../src/usecases/documents.ts";
-import { openForWriting } from "../../src/usecases/sources.ts";
+import { openForWriting } from "../../src/usecases/open-for-writing.ts";
 import { must, unterbau } from "../helpers/cli.ts";
 import { copyOf, damage, makeGuest, sha256File, toQcow2 } from "../helpers/guest.ts";
 import { fileDisk, type TestGuest, testGuests, uuidOf } from "../helpers/libvirt.ts";

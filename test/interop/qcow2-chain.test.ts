@@ -2,7 +2,8 @@ import { mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readBytes } from "../../src/core/device.ts";
-import { openForInspection, readableVolume } from "../../src/usecases/sources.ts";
+import { openForInspection } from "../../src/usecases/open-for-reading.ts";
+import { readableVolume } from "../../src/usecases/readable-volume.ts";
 import { noise, rawFile, run, temporaryFolder } from "./qcow2-tools.ts";
 
 const folder = temporaryFolder();

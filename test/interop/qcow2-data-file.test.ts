@@ -2,7 +2,8 @@ import { copyFileSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readBytes } from "../../src/core/device.ts";
-import { openForWriting, readableVolume } from "../../src/usecases/sources.ts";
+import { openForWriting } from "../../src/usecases/open-for-writing.ts";
+import { readableVolume } from "../../src/usecases/readable-volume.ts";
 import { undoRun } from "../../src/usecases/undo.ts";
 import { check, noise, openImage, qemuBytes, qemuIo, rawFile, run, temporaryFolder } from "./qcow2-tools.ts";
 
