@@ -3,7 +3,7 @@ import type { BlockDevice } from "../../src/core/device.ts";
 /** `device` with some of its methods replaced: for devices that fail or never answer. */
 export function altered(
   device: BlockDevice,
-  replaced: Partial<Pick<BlockDevice, "read" | "write" | "flush">>,
+  replaced: Partial<Pick<BlockDevice, "read" | "write" | "extents" | "flush">>,
 ): BlockDevice {
   return {
     size: device.size,
