@@ -14,7 +14,7 @@ export class Refused extends Error {
   }
 }
 
-const { ENOSYS, EFBIG, EPERM, EROFS, EINVAL, ENXIO, EOPNOTSUPP, EIO, ENOSPC } = constants.errno;
+const { ENOSYS, EACCES, EFBIG, EPERM, EROFS, EINVAL, ENXIO, EOPNOTSUPP, EIO, ENOSPC } = constants.errno;
 
 /** Seconds; the size never changes and nobody else changes the device, so the kernel need not ask again. */
 const ATTRIBUTES_VALID = 86_400n;
@@ -64,7 +64,8 @@ export function setAttributes(file: ServedFile, body: Uint8Array): Uint8Array {
 
 export function open(file: ServedFile, body: Uint8Array): Uint8Array {
   const { flags } = P.openIn.decode(body);
-  if (file.readOnly && (flags & O_ACCMODE) !== 0) throw new Refused(EROFS);
+  // As of a file with mode 0400: fuse2fs then opens it for reading, which it does not do on a read-only file system (EROFS).
+  if (file.readOnly && (flags & O_ACCMODE) !== 0) throw new Refused(EACCES);
   const out = new Uint8Array(P.OPEN_OUT_SIZE);
   P.openOut.encode({ fh: 0n, openFlags: P.FOPEN_KEEP_CACHE }, out);
   return out;

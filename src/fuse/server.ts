@@ -14,7 +14,7 @@ export interface FuseOptions {
    */
   readonly channel: FuseChannel;
   readonly device: BlockDevice;
-  /** The file is shown with mode 0400 and opens for writing are refused (EROFS). */
+  /** The file is shown with mode 0400 and opens for writing are refused (EACCES). */
   readonly readOnly: boolean;
   /** From then on every request, also one that the device still works on, is answered with EIO. */
   readonly signal?: AbortSignal | undefined;

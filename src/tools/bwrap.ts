@@ -34,6 +34,8 @@ export interface CheckerCage extends CageOptions {
   readonly configFiles?: readonly string[] | undefined;
   /** Further arguments of bubblewrap's: what else is in the cage, before its root becomes read-only. */
   readonly more?: readonly string[] | undefined;
+  /** The same for what has to be in /dev. */
+  readonly moreDevices?: readonly string[] | undefined;
 }
 
 export interface HostCage extends CageOptions {
@@ -88,7 +90,7 @@ export function checkerCage(bwrap: Bwrap, cage: CheckerCage): string[] {
     "--ro-bind",
     realpathSync(program),
     program,
-    ...DEVICES,
+    ...devices(cage.moreDevices),
     "--tmpfs",
     "/tmp",
     "--bind",
@@ -119,7 +121,7 @@ export function hostCage(bwrap: Bwrap, cage: HostCage): string[] {
     "--ro-bind",
     "/",
     "/",
-    ...DEVICES,
+    ...devices(),
     ...(cage.writablePaths ?? []).flatMap((p) => ["--bind", p, p]),
     "--bind",
     cage.file,
@@ -146,7 +148,15 @@ const ISOLATION = [
 ];
 
 /** null, zero, full, random, urandom, tty, and nowhere to put anything; /proc of its own processes only. */
-const DEVICES = ["--dev", "/dev", "--remount-ro", "/dev", "--proc", "/proc"];
+const devices = (more: readonly string[] = []): string[] => [
+  "--dev",
+  "/dev",
+  ...more,
+  "--remount-ro",
+  "/dev",
+  "--proc",
+  "/proc",
+];
 
 function status({ statusFd, startFd, filterFd }: CageOptions): string[] {
   return [

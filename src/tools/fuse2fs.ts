@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { StorageError } from "../core/errors.ts";
 import { CAGED_FILE } from "./bwrap.ts";
@@ -33,14 +34,37 @@ export function requireFuse2fs(searchPath?: string, systemDirs?: readonly string
 }
 
 /**
- * fuse2fs(1) on the caged file, read-only, in the foreground. Nothing changes below it, so the kernel may keep all that it was told. `fakeroot`:
- * who may read the disk may read every file in it; only this user gets there.
+ * The major version of the libfuse that a fuse2fs was built with, from its own words (`FUSE library version: 2.9.9`, or without the colon from 3 on).
+ * Null: it did not say. No guest's byte is near it.
  */
-export function fuse2fsArgv(path: string): string[] {
-  const options = ["ro", "fakeroot", "auto_unmount", "no_default_opts", "use_ino", "kernel_cache"];
+export function libfuseOf(path: string): number | null {
+  const said = spawnSync(path, ["-V"], { encoding: "utf8", env: { ...process.env, LC_ALL: "C" }, timeout: 10_000 });
+  return libfuseIn(`${said.stdout}\n${said.stderr}`);
+}
+
+/** The same from what it said. */
+export function libfuseIn(text: string): number | null {
+  const match = /^FUSE library version:? (\d+)\./m.exec(text);
+  return match ? Number(match[1]) : null;
+}
+
+/**
+ * fuse2fs(1) on the caged file, read-only, in the foreground. Nothing changes below it, so the kernel may keep all that it was told. `fakeroot`:
+ * who may read the disk may read every file in it; only this user gets there. `use_ino` has the kernel shown the volume's inode numbers; libfuse 3
+ * has no such option, there the program decides (fuse2fs 1.47.2 does not, 1.47.4 does).
+ */
+export function fuse2fsArgv(path: string, libfuse: number | null): string[] {
+  const options = ["ro", "fakeroot", "auto_unmount", "no_default_opts", "kernel_cache"];
+  if (libfuse === 2) options.push("use_ino");
   const kept = ["attr_timeout", "entry_timeout", "negative_timeout"].map((name) => `${name}=86400`);
   return [path, CAGED_FILE, MOUNT_POINT, "-f", "-o", [...options, ...kept].join(",")];
 }
+
+/**
+ * libfuse 3 opens /dev/fuse and tries to mount by itself, and asks fusermount3 only when it may not mount (EPERM, which the filter says): where the device is
+ * not there it gives up at once. /dev/null does for it, and is nothing.
+ */
+export const FUSE2FS_DEVICES: readonly string[] = ["--dev-bind", "/dev/null", "/dev/fuse"];
 
 /** What its cage has more than a checker's: an empty mount point, and the stand-in with what that needs. */
 export function fuse2fsCage(mark: string, standInFd: number): string[] {

@@ -14,7 +14,16 @@ import { takeDescriptor } from "../host/pidfd.ts";
 import type { Volume } from "../stack/tree.ts";
 import { lastLine } from "../tools/checker.ts";
 import { e2fsck, journalOnly } from "../tools/e2fsck.ts";
-import { fuse2fsArgv, fuse2fsCage, MOUNT_MARK, requireFuse2fs, socketIn, standIn } from "../tools/fuse2fs.ts";
+import {
+  FUSE2FS_DEVICES,
+  fuse2fsArgv,
+  fuse2fsCage,
+  libfuseOf,
+  MOUNT_MARK,
+  requireFuse2fs,
+  socketIn,
+  standIn,
+} from "../tools/fuse2fs.ts";
 import { fusermount, requireFusermount, SOCKET_VARIABLE, unmountFuse } from "../tools/fusermount.ts";
 import { isExt, refuseFiles } from "./inside.ts";
 import { openForInspection } from "./open-for-reading.ts";
@@ -116,9 +125,9 @@ async function serve(
     result = await runOnFile({
       device,
       writable: false,
-      argv: fuse2fsArgv(program),
+      argv: fuse2fsArgv(program, libfuseOf(program)),
       cage: "checker",
-      server: { supply: standIn(PROGRESS_FD), more: (fd) => fuse2fsCage(name, fd) },
+      server: { supply: standIn(PROGRESS_FD), more: (fd) => fuse2fsCage(name, fd), devices: FUSE2FS_DEVICES },
       stdout: (chunk) => said.add(chunk),
       stderr: "stdout",
       progress: (text) => void visible.mount(text, () => options.onReady(folder, selector)),

@@ -64,9 +64,11 @@ export interface CagedServer {
   readonly supply: string;
   /** bubblewrap's arguments; the file is read from this descriptor. */
   more(supplyFd: number): readonly string[];
+  /** The same for what has to be in /dev. */
+  readonly devices: readonly string[];
 }
 
-type FileOptions = Pick<RunOnFileOptions, "writable" | "stdin" | "env"> & {
+type FileOptions = Pick<RunOnFileOptions, "writable" | "stdin" | "env" | "server"> & {
   readonly stdout: Chunks | "inherit" | "pipe";
   readonly stderr: Chunks | "inherit" | "pipe" | "stdout";
 };
@@ -100,7 +102,8 @@ async function mount(options: FileOptions, readOnly: boolean): Promise<MountedCh
   const env = options.env ?? process.env;
   return mountPrivately({
     mode: fileMode(readOnly),
-    readOnly,
+    // A server is refused when it opens the file for writing, not told of a read-only file system: see fuse/operations.ts.
+    readOnly: readOnly && options.server === undefined,
     stdin: options.stdin ?? "ignore",
     stdout: options.stdout === "inherit" ? "inherit" : "pipe",
     stderr: typeof options.stderr === "string" ? options.stderr : "pipe",
@@ -150,7 +153,12 @@ function caged({ path, help }: MountedChild, options: RunOnFileOptions): string[
     env,
   };
   return options.cage === "checker"
-    ? checkerCage(bwrap, { ...common, configFiles: options.configFiles, more: options.server?.more(SUPPLY_FD) })
+    ? checkerCage(bwrap, {
+        ...common,
+        configFiles: options.configFiles,
+        more: options.server?.more(SUPPLY_FD),
+        moreDevices: options.server?.devices,
+      })
     : hostCage(bwrap, { ...common, cwd: process.cwd(), writablePaths: options.writablePaths });
 }
 
