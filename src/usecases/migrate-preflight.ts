@@ -113,7 +113,7 @@ function noteOfEnd({
 }): string[] {
   if (atEnd !== "gpt" || more === 0) return [];
   return [
-    `the copy of ${disk} is ${more} bytes longer than the disk, so the backup of its partition table is not at the end: the guest boots with it, sgdisk and sfdisk in it say so; sgdisk --move-second-header puts it there`,
+    `the copy of ${disk} is ${more} bytes longer than the disk, so the backup of its partition table is not at the end: Linux starts with it all the same and says so in its log; in the guest, sgdisk --move-second-header DISK puts it there`,
   ];
 }
 
@@ -163,7 +163,9 @@ function notesOf(xml: string, { disks, stays, clone }: MigrationPlan): string[] 
   if (/<kernel>/.test(xml)) notes.push("the guest is started with a kernel of the host's (<kernel>), which stays so");
   for (const { opened, target } of disks)
     if (opened.by === "host")
-      notes.push(`the host opens it before each start: cryptsetup open ${target.path} ${basename(opened.mapped)}`);
+      notes.push(
+        `the host opens it before each start: unterbau unlock vm:${clone.name} (cryptsetup open ${target.path} ${basename(opened.mapped)})`,
+      );
   if (disks.some((d) => d.opened.by === "qemu"))
     notes.push(
       `libvirt keeps the passphrase in memory only: after its restart it wants it again (unterbau unlock vm:${clone.name})`,

@@ -1,10 +1,11 @@
 #!/bin/bash
-# The disk of a small Debian, which boots by its own boot loader: MBR with extlinux, p1 swap, p2 ext4 with kernel, packages and mail.
-# Usage: debian-guest.sh FOLDER OUT    FOLDER: where build.sh has built. Needs root (loop devices).
-# At each start it proves its mail by SHA-256, counts the start in /srv/starts, tells both on the serial line and powers off.
+# The disk of a small Debian, which boots by its own boot loader: MBR or GPT with extlinux, p1 swap, p2 ext4 with kernel, packages and mail.
+# Usage: debian-guest.sh FOLDER OUT dos|gpt    FOLDER: where build.sh has built. Needs root (loop devices).
+# At each start it proves its mail by SHA-256, counts the start in /srv/starts, tells both on the serial line and powers off. With a GPT it tells what
+# its kernel and sgdisk say of that, too, and at its third start it moves the backup table to the end of the disk.
 set -euo pipefail
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
-vm=$(cd "$1" && pwd) out=$2
+vm=$(cd "$1" && pwd) out=$2 table=$3
 work=$(mktemp -d)
 loop=
 cleanup() {
@@ -14,17 +15,30 @@ cleanup() {
 }
 trap cleanup EXIT
 packages="base-files bash coreutils libc6 libtinfo6 libselinux1 libpcre2-8-0 libacl1 libattr1 libgmp10 mount libmount1 libblkid1"
+bring() {
+  compgen -G "$vm/debs/$1_*.deb" >/dev/null || (cd "$vm/debs" && apt-get -q -o APT::Sandbox::User=root download "$1" >/dev/null)
+}
+if [ "$table" = gpt ]; then
+  for name in gdisk libpopt0; do bring "$name"; done
+  packages="$packages gdisk libpopt0 libuuid1 libstdc++6 libgcc-s1 grep sed"
+fi
 for name in extlinux syslinux-common; do
-  compgen -G "$vm/debs/${name}_*.deb" >/dev/null || (cd "$vm/debs" && apt-get -q -o APT::Sandbox::User=root download "$name" >/dev/null)
+  bring "$name"
   dpkg-deb -x "$vm/debs/${name}"_*.deb "$work/loader"
 done
 
 rm -f "$out"
 truncate -s 256M "$out"
-printf 'label: dos\nstart=2048, size=16M, type=82\ntype=83, bootable\n' | sfdisk --quiet "$out"
-dd if="$work/loader/usr/lib/EXTLINUX/mbr.bin" of="$out" conv=notrunc status=none
-start=$(sfdisk --json "$out" | tr -d ' \n' | sed 's/.*"start":\([0-9]*\).*/\1/')
-loop=$(losetup --find --show --offset $((start * 512)) "$out")
+if [ "$table" = gpt ]; then
+  printf 'label: gpt\nstart=2048, size=16M, type=swap\ntype=linux, attrs=LegacyBIOSBootable\n' | sfdisk --quiet "$out"
+  code=gptmbr.bin
+else
+  printf 'label: dos\nstart=2048, size=16M, type=82\ntype=83, bootable\n' | sfdisk --quiet "$out"
+  code=mbr.bin
+fi
+dd if="$work/loader/usr/lib/EXTLINUX/$code" of="$out" conv=notrunc status=none
+read -r start sectors <<<"$(sfdisk --json "$out" | tr -d ' \n' | sed 's/.*"start":\([0-9]*\),"size":\([0-9]*\).*/\1 \2/')"
+loop=$(losetup --find --show --offset $((start * 512)) --sizelimit $((sectors * 512)) "$out")
 # The boot loader reads no ext4 with 64-bit descriptors.
 mke2fs -q -t ext4 -O ^64bit,^metadata_csum -L root "$loop"
 mkdir "$work/root"
@@ -65,6 +79,11 @@ cd /srv/mail || exit
 sha256sum --quiet -c ../mail.sha256 && echo "$PRETTY_NAME has $(ls | wc -l) messages, all whole"
 starts=$(($(cat /srv/starts) + 1))
 echo $starts >/srv/starts
+if command -v sgdisk >/dev/null; then
+  [ $starts != 3 ] || sgdisk --move-second-header /dev/vda
+  dd if=/dev/kmsg iflag=nonblock bs=8k 2>/dev/null | grep -ao 'GPT:.*' | sed 's/^/kernel: /'
+  sgdisk --verify /dev/vda
+fi
 mount -o remount,ro /
 echo "start $starts"
 sleep 1

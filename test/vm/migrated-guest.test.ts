@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { must, unterbau } from "../helpers/cli.ts";
+import { must, run, unterbau } from "../helpers/cli.ts";
 import { CHEAP_LUKS1 } from "../helpers/cryptsetup.ts";
 import { fileDisk, uuidOf } from "../helpers/libvirt.ts";
 import { type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
@@ -13,14 +13,21 @@ let daemon: SessionDaemon;
 let env: Record<string, string>;
 let [disk, target, key, serial] = ["", "", "", ""];
 
-/** A Debian with its own boot loader, under libvirt and QEMU. */
+const at = (name: string) => join(daemon.folder, name);
+
 beforeAll(async () => {
   daemon = await startSessionDaemon();
-  env = { UNTERBAU_STATE_DIR: join(daemon.folder, "state") };
-  const at = (name: string) => join(daemon.folder, name);
+  env = { UNTERBAU_STATE_DIR: at("state") };
   [disk, target, key, serial] = [at("mail.raw"), at("mail.luks"), at("key"), at("serial.log")];
   writeFileSync(key, "the passphrase of the mail server");
-  execFileSync("bash", ["test/vm/debian-guest.sh", HOME, disk], { stdio: "inherit" });
+});
+afterAll(async () => {
+  await daemon?.end();
+});
+
+/** A Debian with its own boot loader, under libvirt and QEMU. */
+async function makeDebian(table: "dos" | "gpt"): Promise<void> {
+  execFileSync("bash", ["test/vm/debian-guest.sh", HOME, disk, table], { stdio: "inherit" });
   daemon.handOver(disk);
   const xml = at("mail.xml");
   writeFileSync(
@@ -31,13 +38,11 @@ beforeAll(async () => {
 <serial type='file'><source path='${serial}'/></serial><memballoon model='none'/></devices></domain>`,
   );
   await daemon.virsh("define", xml);
-});
-afterAll(async () => {
-  await daemon?.end();
-});
+}
 
 /** Starts a guest, waits until it has powered itself off; what it wrote on its serial line. */
 async function boot(guest: string): Promise<string> {
+  rmSync(serial, { force: true });
   await daemon.virsh("start", guest);
   while (!(await daemon.virsh("domstate", guest)).includes("shut off")) await wait(250);
   return existsSync(serial) ? readFileSync(serial, "latin1") : "";
@@ -51,6 +56,7 @@ async function inside(path: string, source: string, ...keys: string[]): Promise<
 }
 
 it("a Debian that was moved onto LUKS boots from there by its own boot loader and finds its files", async () => {
+  await makeDebian("dos");
   expect(await boot("mail")).toMatch(/Debian GNU\/Linux 12 .* has 200 messages, all whole\r?\nstart 1/);
 
   const keys = ["--target-key-file", key, ...CHEAP_LUKS1];
@@ -69,5 +75,45 @@ it("a Debian that was moved onto LUKS boots from there by its own boot loader an
   for (const [path, found] of [[disk, true] as const, [target, false] as const]) {
     expect(readFileSync(path).includes("Debian GNU/Linux 12 (bookworm)"), path).toBe(found);
     expect(statSync(path).size).toBeGreaterThanOrEqual(256 << 20);
+  }
+}, 900_000);
+
+it("one with a GPT boots from a longer place, too; what is said of its backup table is so (needs root)", async () => {
+  for (const guest of ["mail", "mail-luks"]) await run("virsh", ["-c", daemon.uri, "undefine", guest]);
+  await makeDebian("gpt");
+  const first = await boot("mail");
+  expect(first).toMatch(/has 200 messages, all whole\r?\n[\s\S]*No problems found[\s\S]*start 1/);
+  expect(first).not.toContain("kernel: GPT");
+
+  const place = at("longer.img");
+  const more = 20 << 20;
+  await must("truncate", ["-s", String(statSync(disk).size + (2 << 20) + more), place]);
+  const loop = (await must("losetup", ["--find", "--show", place])).trim();
+  try {
+    const args = ["vm:mail", "--to-device", loop, "--libvirt-luks", "--target-key-file", key, ...CHEAP_LUKS1];
+    const moved = await unterbau(["migrate", ...args, "--connect", daemon.uri, "--no-prompt"], { env });
+    expect(moved.code, moved.stderr).toBe(0);
+    const said = `the copy of vda is ${more} bytes longer than the disk`;
+    expect(moved.stderr).toMatch(new RegExp(`${said}.*Linux starts.*sgdisk --move-second-header`));
+    daemon.handOver(loop);
+
+    // Where the table is, and where the disk ends, in sectors.
+    const [was, now] = [(256 << 20) / 512 - 1, ((256 << 20) + more) / 512 - 1];
+    const second = await boot("mail-luks");
+    expect(second).toMatch(/has 200 messages, all whole\r?\n[\s\S]*start 2/);
+    expect(second).toContain("kernel: GPT:Primary header thinks Alt. header is not at the end of the disk.");
+    expect(second).toContain(`kernel: GPT:${was} != ${now}`);
+    expect(second).toMatch(/Problem: The secondary header's self-pointer .*[\s\S]*Identified 1 problems!/);
+    // It puts the table there itself, as the hint says.
+    expect(await boot("mail-luks")).toMatch(/has 200 messages[\s\S]*No problems found[\s\S]*start 3/);
+    const last = await boot("mail-luks");
+    expect(last).toMatch(/has 200 messages[\s\S]*No problems found[\s\S]*start 4/);
+    expect(last).not.toContain("kernel: GPT");
+    const check = await unterbau(["check", loop, "--key-file", key, "--no-prompt"], { env });
+    expect(check.code, check.stderr).toBe(0);
+    expect(await inside("/srv/starts", loop, "--key-file", key)).toBe("4");
+    expect(await inside("/srv/starts", disk)).toBe("1");
+  } finally {
+    await must("losetup", ["-d", loop]);
   }
 }, 900_000);
