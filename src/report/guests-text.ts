@@ -69,7 +69,10 @@ function chain(device: HostDeviceDocument): string {
 
 function encryption({ encryption: e, encrypted }: GuestDiskDocument, p: Palette): string {
   if (e === null) return p.yellow("encryption unknown");
-  const ways = [...(e.host ? ["by the host (dm-crypt)"] : []), ...(e.inside === "full" ? ["in the guest (LUKS)"] : [])];
+  const ways = [
+    ...(e.host ? ["by the host (dm-crypt)"] : []),
+    ...(e.inside === "full" ? [e.byQemu ? "by QEMU (LUKS)" : "in the guest (LUKS)"] : []),
+  ];
   if (encrypted) return p.green(`encrypted ${ways.join(" and ")}`);
   if (e.inside === "partial") return p.yellow("encrypted in part (LUKS in the guest)");
   return p.yellow(

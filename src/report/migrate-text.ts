@@ -11,9 +11,12 @@ export function migrationText(doc: MigrateDocument): string {
       const disks = doc.disks.map(
         (d) => `${several ? `${printable(d.disk)}, ` : ""}${humanSize(d.size)}, to ${made(d)}`,
       );
-      const steps = doc.steps.map(({ what }, i) => `${String(i + 1).padStart(3)}. ${printable(what)}\n`).join("");
+      const steps = doc.steps.map(({ what, back }, i) => {
+        const undo = back === null ? "" : `     back: ${printable(back)}\n`;
+        return `${String(i + 1).padStart(3)}. ${printable(what)}\n${undo}`;
+      });
       const notes = doc.notes.map((text) => `note: ${printable(text)}\n`).join("");
-      return `${guest}, ${disks.join("; ")}, as the guest ${clone}:\n${steps}${notes}nothing was changed\n`;
+      return `${guest}, ${disks.join("; ")}, as the guest ${clone}:\n${steps.join("")}${notes}nothing was changed\n`;
     }
     case "rolled-back":
       return `${guest} is as before; ${targets} and the guest ${clone} are taken back\n`;
@@ -22,8 +25,10 @@ export function migrationText(doc: MigrateDocument): string {
         const header = d.header === null ? "" : `  header backup: ${printable(d.header)}\n`;
         return `${printable(d.disk)} is in ${printable(d.target)}, ${humanSize(d.size)}, the same bytes (SHA-256 ${d.sha256})\n${header}`;
       });
+      const byHost = doc.disks.some((d) => d.openedBy === "host");
+      const start = byHost ? `unterbau unlock vm:${clone} --start` : `virsh start ${doc.clone.uuid}`;
       const stays = doc.stays.map((s) => `${printable(s.disk)} stays as it is: ${printable(s.why)}\n`);
-      return `${clone} is defined in the place of ${guest}\n${[...disks, ...stays].join("")}start it: virsh start ${doc.clone.uuid}\nback again: unterbau migrate --rollback ${doc.run}\n`;
+      return `${clone} is defined in the place of ${guest}\n${[...disks, ...stays].join("")}start it: ${start}\nback again: unterbau migrate --rollback ${doc.run}\n`;
     }
   }
 }

@@ -100,6 +100,10 @@ export function bootRemarks({ guest, needs, willStart }: BootState): string[] {
       `the saved memory of ${printable(guest.name)} is loaded at its start; it lies in the clear where libvirt keeps it`,
     );
   const byQemu = guest.domain.disks.some((d) => d.encryption !== null);
+  if (byQemu)
+    remarks.push(
+      "QEMU decrypts a disk of it, and nobody is asked for that passphrase at a boot: the unit starts the guest only when a drop-in of yours gives it the credential unterbau.key (LoadCredentialEncrypted=); else by hand: unterbau unlock --start",
+    );
   if (!byQemu && needs.missing.length === 0 && needs.steps.every((s) => s.kind !== "crypt"))
     remarks.push("no encrypted volume of the host holds its disks: virsh autostart is enough for it");
   return remarks;

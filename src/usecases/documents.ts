@@ -190,6 +190,8 @@ export interface GuestDiskDocument {
     readonly host: boolean;
     /** LUKS in the disk itself. */
     readonly inside: "full" | "partial" | "none" | "unknown" | null;
+    /** QEMU decrypts it, with a secret of libvirt's; else what is inside is the guest's own. */
+    readonly byQemu: boolean;
   } | null;
   /** No byte of a volume comes to rest in the clear. */
   readonly encrypted: boolean;

@@ -50,6 +50,23 @@ const steps = (paths: readonly string[], view: HostView) =>
   needsOf(paths, view).steps.map(({ id, done, onCrypt }) => `${id}${done ? " done" : ""}${onCrypt ? "" : " plain"}`);
 
 describe("what a guest needs of its host", () => {
+  it("a mapping that nothing but its migration names", () => {
+    const known = parseCrypttab("mail-luks /dev/vg0/mail-luks none luks,noauto\n");
+    const closed = host({ groups: { vg0: ["/dev/sda2"] } });
+    expect(needsOf(["/dev/mapper/mail-luks"], closed).missing).toMatchObject([{ what: "/dev/mapper/mail-luks" }]);
+    const { steps: found, missing, undeclared } = needsOf(["/dev/mapper/mail-luks"], closed, known);
+    expect(found.map((s) => s.id)).toEqual(["volume:vg0/mail-luks", "crypt:mail-luks"]);
+    expect([missing, undeclared]).toEqual([
+      [],
+      [{ what: "/dev/mapper/mail-luks", hint: expect.stringContaining("boot enable") }],
+    ]);
+    // What crypttab says goes first.
+    const crypttab = "mail-luks UUID=0 none luks,noauto,x-systemd.device-timeout=5\n";
+    const declared = needsOf(["/dev/mapper/mail-luks"], host({ crypttab }), known);
+    expect(declared.steps.find((s) => s.kind === "crypt")).toMatchObject({ entry: { line: 1 } });
+    expect(declared.undeclared).toEqual([]);
+  });
+
   it("LUKS in a logical volume, closed and open", () => {
     const vg = on("lvm", "vg0-mail", sda2);
     const crypttab = "mail /dev/vg0/mail none luks,noauto\n";

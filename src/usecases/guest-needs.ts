@@ -53,9 +53,12 @@ export interface Needs {
 /** More layers than a host has; ends loops of tables that name each other. */
 const MAX_DEPTH = 32;
 
-/** What must be opened, activated and mounted on this host before the files and devices `paths` are there. Only looks. */
-export function needsOf(paths: readonly string[], view: HostView): Needs {
-  const walk = new Walk(view);
+/**
+ * What must be opened, activated and mounted on this host before the files and devices `paths` are there. Only looks. `known`: how volumes are
+ * opened that crypttab does not name.
+ */
+export function needsOf(paths: readonly string[], view: HostView, known: readonly CryptEntry[] = []): Needs {
+  const walk = new Walk(view, known);
   for (const path of paths) walk.path(path, 0);
   return walk;
 }
@@ -65,11 +68,13 @@ class Walk implements Needs {
   readonly missing: { what: string; hint: string }[] = [];
   readonly undeclared: { what: string; hint: string }[] = [];
   readonly #view: HostView;
+  readonly #known: readonly CryptEntry[];
   /** Paths that were walked, with their answer. */
   readonly #paths = new Map<string, boolean>();
 
-  constructor(view: HostView) {
+  constructor(view: HostView, known: readonly CryptEntry[]) {
     this.#view = view;
+    this.#known = known;
   }
 
   /** Adds what a path needs. True when it lies on an encrypted volume. */
@@ -106,6 +111,14 @@ class Walk implements Needs {
     if (name !== undefined) {
       const entry = this.#view.crypttab.find((e) => e.name === name);
       if (entry) return this.#closed(entry, depth);
+      const known = this.#known.find((e) => e.name === name);
+      if (known) {
+        this.#remark(
+          path,
+          "opened as its migration made it; once it is open, `unterbau boot enable` writes its line of /etc/crypttab",
+        );
+        return this.#closed(known, depth);
+      }
       const split = splitMapperName(name);
       if (split !== null && this.#view.groups.has(split.group)) return this.#volume(split.group, split.volume, depth);
       this.#miss(path, declareHint(name));

@@ -120,7 +120,7 @@ async function diskDocument(disk: DomainDisk, guest: Guest, options: GuestOption
       size: sourceIdentity(path).size,
       backing,
       restsOn: under,
-      encryption: { host: onCrypt, inside: inside?.state ?? null },
+      encryption: { host: onCrypt, inside: inside?.state ?? null, byQemu: disk.encryption !== null },
       encrypted: onCrypt || inside?.state === "full",
       lastCheck: lastCheckOf(path, guest),
       problem: null,

@@ -42,6 +42,7 @@ async function isThere({ journal, disk, facts }: DiskContext): Promise<boolean> 
 export const target: DiskStep = {
   name: "target",
   what: "make the target",
+  back: "remove the file or volume that was made; a device that was there stays",
   goesOn: false,
   async perform({ journal, disk, note }) {
     const { target, parameters, size } = disk;
@@ -67,6 +68,7 @@ export const target: DiskStep = {
 export const format: DiskStep = {
   name: "format",
   what: "make the LUKS container",
+  back: "destroy its keys, so that nothing opens what was copied",
   goesOn: false,
   async perform(context) {
     const { disk, luks, options, note } = context;
@@ -88,6 +90,7 @@ export const format: DiskStep = {
 export const header: DiskStep = {
   name: "header",
   what: "back the header up, and show that the backup unlocks",
+  back: "remove the backup",
   goesOn: false,
   async perform(context) {
     const { luks, options, note } = context;
@@ -106,6 +109,7 @@ export const header: DiskStep = {
 export const copy: DiskStep = {
   name: "copy",
   what: "copy the disk into the container",
+  back: null,
   goesOn: true,
   async perform(context) {
     const { disk, journal, luks, options } = context;
@@ -128,6 +132,7 @@ export const copy: DiskStep = {
 export const verify: DiskStep = {
   name: "verify",
   what: "compare the disk with what a second reader decrypts, by their hashes",
+  back: null,
   goesOn: true,
   async perform(context) {
     const { disk, journal, luks, options, note } = context;
@@ -157,6 +162,7 @@ export const verify: DiskStep = {
 export const name: DiskStep = {
   name: "name",
   what: "give the target its name",
+  back: "take the name away",
   goesOn: true,
   async perform(context) {
     const { journal, disk, note, facts } = context;

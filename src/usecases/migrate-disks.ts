@@ -80,6 +80,15 @@ export async function lookAt(guest: Guest, disk: string, options: MigrateOptions
   const sources = [`vm:${guest.uuid}`];
   await using opened = await openForInspection({ sources, guestDisks: [disk], connect, keys, limits, signal });
   const { size } = sourceDevice(opened.stack, undefined);
+  const locked = opened.stack.tree.volumes.find((v) => v.kind === "locked");
+  // Known now rather than when all of it is copied.
+  if (locked !== undefined) {
+    throw new StorageError(
+      "key",
+      `the guest ${printable(guest.name)} is not migrated: none of the keys opens ${printable(locked.selector)} on its disk ${printable(disk)}, which it has encrypted itself, so that its copy could not be checked`,
+      { layer: "luks", hint: "--key-file FILE gives the key of LUKS inside the guest" },
+    );
+  }
   const source = await placeOf(guest, disk, options);
   const [root] = opened.stack.tree.roots;
   return { disk, size, source, tableSector: tableSectorOf(root!), atEnd: atEndOf(root!) };

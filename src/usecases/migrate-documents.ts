@@ -10,7 +10,8 @@ export interface MigrateDocument {
   readonly disks: readonly MigratedDiskDocument[];
   /** Disks of the guest that are not moved: both guests have them. */
   readonly stays: readonly { readonly disk: string; readonly why: string }[];
-  readonly steps: readonly { readonly name: string; readonly what: string }[];
+  /** `back`: how it is taken back; null: it leaves nothing. */
+  readonly steps: readonly { readonly name: string; readonly what: string; readonly back: string | null }[];
   /** What a person should know of this guest. */
   readonly notes: readonly string[];
 }

@@ -9,6 +9,7 @@ import { type DiskStep, type GuestStep, type StepContext, unlockingKey } from ".
 export const guard: GuestStep = {
   name: "guard",
   what: "mark the guest, so that it is not started meanwhile, and take it out of autostart",
+  back: "take the mark out; autostart as it was",
   goesOn: true,
   async perform(context) {
     await setGuard(context, "old", "copying");
@@ -24,6 +25,7 @@ export const guard: GuestStep = {
 export const secret: DiskStep = {
   name: "secret",
   what: "give libvirt the passphrase, kept in memory only",
+  back: "take it from libvirt",
   goesOn: false,
   applies: ({ opened }) => opened.by === "qemu",
   async perform(context) {
@@ -43,6 +45,7 @@ export const secret: DiskStep = {
 export const renameOld: GuestStep = {
   name: "rename",
   what: "give the old guest another name",
+  back: "give it its own again",
   goesOn: false,
   applies: ({ oldName }) => oldName !== null,
   async perform(context) {
@@ -60,6 +63,7 @@ export const renameOld: GuestStep = {
 export const define: GuestStep = {
   name: "define",
   what: "define the copy as a guest",
+  back: "undefine it",
   goesOn: false,
   perform: defineClone,
   async undo(context) {
@@ -74,6 +78,7 @@ export const define: GuestStep = {
 export const finish: GuestStep = {
   name: "finish",
   what: "let the copy be started, and the old guest no more",
+  back: "let neither be started, until all is taken back",
   goesOn: true,
   async perform(context) {
     // Before it is so: whatever starts the copy comes later.

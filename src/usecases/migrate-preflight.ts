@@ -117,6 +117,15 @@ function noteOfEnd({
   ];
 }
 
+/** What becomes of TRIM in the guest. */
+function discardNote(disks: MigrationPlan["disks"], discard: boolean): string {
+  if (disks.every((d) => d.opened.by === "qemu"))
+    return "what the guest discards is not passed on: QEMU's LUKS drops it";
+  return discard
+    ? "what the guest discards is passed on to the medium, where it shows what is free: the host has to open the volume with that, too (discard in its line of /etc/crypttab)"
+    : "what the guest discards is not passed on; --allow-discards does it, and shows whoever sees the medium what is free";
+}
+
 /** Each container has a recovery key of its own: of several disks each gets a file. Throws `usage` for a file that is there. */
 function recoveryKeyFor(disk: string, several: boolean, { recoveryKey }: NewLuks): NewLuks["recoveryKey"] {
   if (recoveryKey === null || recoveryKey === "show") return recoveryKey;
@@ -144,7 +153,7 @@ async function refuseTaken(name: string, options: MigrateOptions): Promise<void>
   });
 }
 
-function notesOf(xml: string, { disks, stays, clone }: MigrationPlan): string[] {
+function notesOf(xml: string, { disks, stays, clone, discard }: MigrationPlan): string[] {
   const notes = stays.map(
     ({ disk, why }) =>
       `${disk} is not moved (${why}): it stays where it is, as it is, and ${clone.name} uses it too; what is not encrypted there remains so`,
@@ -156,6 +165,7 @@ function notesOf(xml: string, { disks, stays, clone }: MigrationPlan): string[] 
     notes.push(`the copy of ${disk} takes ${takes}, encrypted in sectors of ${parameters.sectorSize}`);
   }
   notes.push("the guest boots with the boot loader on its own disk; its bus and addresses there stay the same");
+  notes.push(discardNote(disks, discard));
   if (/<tpm[\s>]/.test(xml))
     notes.push(
       "the guest has a TPM: an emulated one is bound to the old guest, and keys sealed in it do not open here",

@@ -17,6 +17,8 @@ export interface Step<Context = StepContext> {
   readonly name: string;
   /** For a person. */
   readonly what: string;
+  /** How it is taken back, for a person; null: it leaves nothing. */
+  readonly back: string | null;
   readonly goesOn: boolean;
   perform(context: Context): Promise<void>;
   /** Takes all of it back, also half of it, also when nothing of it is there. */
@@ -49,6 +51,7 @@ export function forDisk(step: DiskStep, disk: MigrationDisk, several: boolean): 
   return {
     name: `${step.name} ${disk.disk}`,
     what: several ? `${disk.disk}: ${step.what}` : step.what,
+    back: step.back,
     goesOn: step.goesOn,
     perform: (context) => step.perform(diskContext(context, disk)),
     undo: (context) => step.undo(diskContext(context, disk)),

@@ -12,6 +12,7 @@ import { type DiskStep, forDisk, type GuestStep, type Step, type StepContext } f
 const checkAll: GuestStep = {
   name: "check",
   what: "check every file system in the copy",
+  back: null,
   goesOn: true,
   perform: checkCopy,
   undo: async () => {},
@@ -20,6 +21,7 @@ const checkAll: GuestStep = {
 const nvram: GuestStep = {
   name: "nvram",
   what: "copy the firmware's variables",
+  back: "remove the copy",
   goesOn: false,
   applies: ({ nvram }) => nvram !== null,
   async perform({ journal }) {

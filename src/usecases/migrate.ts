@@ -223,7 +223,7 @@ function documentOf(plan: MigrationPlan, state: MigrateDocument["state"], notes:
       header: null,
     })),
     stays,
-    steps: stepsOf(plan).map(({ name, what }) => ({ name, what })),
+    steps: stepsOf(plan).map(({ name, what, back }) => ({ name, what, back })),
     notes,
   };
 }

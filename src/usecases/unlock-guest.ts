@@ -8,6 +8,7 @@ import { type Need, type Needs, needsOf } from "./guest-needs.ts";
 import { pathsToStart } from "./guest-paths.ts";
 import { findGuest, type Guest, type GuestOptions } from "./guests.ts";
 import type { LifeDocument, LifeStepDocument } from "./life-documents.ts";
+import { migratedVolumes } from "./migrated-volumes.ts";
 import { commandText, open, openCommand } from "./need-steps.ts";
 import { giveSecrets, secretRemarks } from "./secret-steps.ts";
 
@@ -31,7 +32,7 @@ export async function unlockGuest(options: UnlockOptions): Promise<LifeDocument>
   const { dryRun, signal, note } = options;
   const guest = await findGuest(options.guest, options);
   const paths = await pathsToStart(guest, options);
-  const needs = needsOf(paths, thisHost());
+  const needs = needsOf(paths, thisHost(), migratedVolumes());
   refuseMissing(guest, needs);
   // Asked before anything is opened, and once more when the guest is started.
   if (options.start) await refuseGuardedStart(guest, options);

@@ -108,6 +108,7 @@ describe("list", () => {
     const disks = await disksOf([{ name: "web", devices }]);
     expect(disks.map((d) => [d.path, d.format, d.encryption?.inside])).toEqual(guests);
     expect(disks.map((d) => d.encrypted)).toEqual([true, true, false, false]);
+    expect(disks.map((d) => d.encryption?.byQemu)).toEqual([false, false, false, false]);
     const one = await list([{ name: "web", devices: fileDisk(luks, "raw"), state: "running" }]);
     expect(one.guests[0]!.encrypted).toBe(true);
   });

@@ -8,7 +8,7 @@ import { bundleScript } from "../faults/bundle.ts";
 import { COUNTERS, makeBootable } from "../helpers/boot-code.ts";
 import { must, run, unterbau } from "../helpers/cli.ts";
 import { CHEAP_LUKS1, CHEAP_LUKS2, opens } from "../helpers/cryptsetup.ts";
-import { copyOf, damage, type Guest, makeGuest } from "../helpers/guest.ts";
+import { copyOf, damage, type Guest, makeGuest, toLuks1 } from "../helpers/guest.ts";
 import { fileDisk, uuidOf } from "../helpers/libvirt.ts";
 import { qemuDomain, type SessionDaemon, startSessionDaemon } from "../helpers/session-daemon.ts";
 
@@ -97,6 +97,9 @@ describe("migrate", () => {
     const before = await xmlOf("mail");
     const planned = JSON.parse((await migrate("--dry-run")).stdout.toString());
     expect(planned).toMatchObject({ run: null, state: "planned", disks: [{ disk: "vda", size: 80 * MIB }] });
+    const shown = await cli("vm:mail", "--to-file", target, "--target-key-file", key, "--dry-run");
+    expect(shown.stdout.toString()).toMatch(/ 3\. make the LUKS container\n {5}back: destroy its keys/);
+    expect(shown.stdout.toString()).toMatch(/note: what the guest discards is not passed on: QEMU's LUKS drops it\n/);
     expect([existsSync(target), await xmlOf("mail")]).toEqual([false, before]);
 
     const r = await migrate();
@@ -117,6 +120,7 @@ describe("migrate", () => {
       `migrated: mail-luks took its place, start that one · the old disk was not destroyed yet (unterbau retire ${id})`,
     );
     expect(listed.stdout.toString()).toContain("migrated from mail · the old disk was not destroyed yet");
+    expect(listed.stdout.toString()).toContain("encrypted by QEMU (LUKS)");
     expect(await must("virsh", ["-c", daemon.uri, "dominfo", "mail"])).toMatch(/Autostart: +disable/);
     const clone = await xmlOf("mail-luks");
     expect(clone).not.toContain("52:54:00:12:34:56");
@@ -273,9 +277,32 @@ describe("migrate", () => {
     expect((await cli("--resume", "nothing")).stderr).toMatch(/there is no migration nothing/);
     await daemon.virsh("start", "mail");
     expect((await migrate()).stderr).toMatch(/is running/);
+    // What is refused after it was shut down leaves it as it was.
+    const off = await migrate("--shutdown", "--force-off", "--timeout", "1", "--name", "mail");
+    expect(off.stderr).toMatch(/starting the guest mail again[\s\S]*there is a guest mail already/);
+    expect(await daemon.virsh("domstate", "mail")).toContain("running");
     await daemon.virsh("destroy", "mail");
     expect(await xmlOf("mail")).toBe(before);
     expect(await migrations()).toEqual([]);
+  });
+
+  it("refuses a guest with LUKS of its own at once when no key opens that, and checks what lies in it", async () => {
+    const [own, other] = [at("own.luks"), at("other-key")];
+    writeFileSync(other, "another passphrase");
+    await toLuks1(sound.disks[0]!, own, at("own-key"));
+    daemon.handOver(own);
+    await define(fileDisk(own, "raw"));
+    for (const keys of [[], ["--key-file", other]]) {
+      const r = await migrate(...keys);
+      expect([r.code, r.stderr]).toEqual([
+        1,
+        expect.stringMatching(/none of the keys opens .* on its disk vda[\s\S]*--key-file/),
+      ]);
+    }
+    expect([existsSync(target), await migrations()]).toEqual([false, []]);
+    const moved = await migrate("--key-file", at("own-key"));
+    expect(moved.code, moved.stderr).toBe(0);
+    expect((await content()).equals(readFileSync(own))).toBe(true);
   });
 });
 

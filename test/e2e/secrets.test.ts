@@ -108,6 +108,10 @@ describe("unlock and lock of disks that QEMU decrypts", () => {
     const wrong = await unlock("mail", "--key-file", at("wrong"));
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("no key opens vda of the guest mail")]);
     expect(await secrets()).toEqual([]);
+    const boot = await unterbau(["boot", "enable", "vm:mail", "--dry-run", "--connect", daemon.uri], { env });
+    expect(boot.stdout.toString()).toMatch(
+      /note: QEMU decrypts a disk of it, and nobody is asked.*LoadCredentialEncrypted=/,
+    );
 
     const r = await unlock("mail", "--start", "--key-file", at("wrong"), "--key-file", at("key"));
     expect([r.code, r.steps], r.stderr).toEqual([0, ["secret vda done", "guest mail done"]]);

@@ -1,8 +1,8 @@
-import { StorageError } from "../../core/errors.ts";
+import { describeError, StorageError } from "../../core/errors.ts";
 import { migrationText } from "../../report/migrate-text.ts";
 import { printable } from "../../report/units.ts";
-import { shutDown } from "../../usecases/guest-life.ts";
-import { findGuest, guestOf } from "../../usecases/guests.ts";
+import { shutDown, startAgain } from "../../usecases/guest-life.ts";
+import { findGuest, type Guest, guestOf } from "../../usecases/guests.ts";
 import { BUILT_IN } from "../../usecases/luks-policy.ts";
 import {
   listMigrations,
@@ -43,8 +43,18 @@ export async function run([source = ""]: readonly string[], flags: MigrateFlags,
     if (resume !== undefined) return resumeMigration(resume, luks, options);
     if (rollback !== undefined) return rollbackMigration(rollback, luks, { ...options, force: flags.force ?? false });
     if (flags.dryRun) return planMigration(guest!, luks, options);
-    if (flags.shutdown) await stop(guest!, flags, session);
-    return migrate(guest!, luks, options);
+    const stopped = flags.shutdown ? await stop(guest!, flags, session) : null;
+    let begun = false;
+    const onStep: typeof options.onStep = (step, when) => {
+      begun = true;
+      options.onStep?.(step, when);
+    };
+    try {
+      return await migrate(guest!, luks, { ...options, onStep });
+    } catch (error) {
+      if (stopped !== null && !begun) await asBefore(stopped);
+      throw error;
+    }
   })();
   if (flags.json) await emitJson(document);
   else await emit(migrationText(document));
@@ -89,11 +99,21 @@ function optionsFrom(flags: MigrateFlags, sourceKeys: Keys, { signal }: Session)
   };
 }
 
-async function stop(name: string, flags: MigrateFlags, { signal }: Session): Promise<void> {
+/** The guest if it was not off before. */
+async function stop(name: string, flags: MigrateFlags, { signal }: Session): Promise<Guest | null> {
   const guest = await findGuest(name, { connect: flags.connect, signal });
-  if (guest.state === "shut off") return;
+  if (guest.state === "shut off") return null;
   const { timeout, forceOff = false } = flags;
   await shutDown(guest, { timeoutMs: timeout * 1000, forceOff, signal, note });
+  return guest;
+}
+
+/** Nothing was begun: a guest that served before serves again. */
+async function asBefore(guest: Guest): Promise<void> {
+  note(`nothing was changed: starting the guest ${printable(guest.name)} again`);
+  await startAgain(guest).catch((error: unknown) => {
+    note(`it could not be started: ${error instanceof Error ? describeError(error) : String(error)}`);
+  });
 }
 
 async function list(flags: MigrateFlags): Promise<number> {
