@@ -134,13 +134,17 @@ export function parseCount(value: string): number {
   return n;
 }
 
-/** Adds SOURCE… and what belongs to it. */
+/** The heading of a verb's own options in its --help: commander's default. */
+export const OWN_OPTIONS = "Options:";
+
+/** Adds SOURCE… and what belongs to it, under a heading of its own. */
 export function withSources(command: Command): Command {
   return command
     .argument(
       "<source...>",
       "image files, block devices, nbd+unix:///EXPORT?socket=PATH or vm:GUEST (all disks of a libvirt guest); several are resolved together",
     )
+    .optionsGroup("Options of all verbs that open sources:")
     .addOption(new Option("--format <format>", "do not detect the image format").choices(["raw", ...IMAGE_FORMATS]))
     .option("--allow-path <dir>", "let images name backing files in this folder (repeatable)", collect)
     .option("--key-file <file>", "key for LUKS: FILE, UUID=FILE, or - for stdin (repeatable)", collect)
@@ -164,12 +168,14 @@ export function withSources(command: Command): Command {
       "open a network disk although nothing keeps others from writing to it, change an image although others lie on it",
     )
     .option("--limit <name=value>", "raise a named limit (repeatable)", collect)
-    .option("--debug", "show stack traces");
+    .option("--debug", "show stack traces")
+    .optionsGroup(OWN_OPTIONS);
 }
 
 /** The volume selector option; `repeat` for verbs that take several. */
 export function withVolume(command: Command, repeat: boolean): Command {
   const text = "volume: lvg1/lvroot, p2, sda2, UUID=…, LABEL=…, as inspect prints it";
+  command.showHelpAfterError(`hint: unterbau inspect lists the volumes, unterbau ${command.name()} --help the options`);
   return repeat
     ? command.option("--volume <selector>", `${text} (repeatable; default: all)`, collect)
     : command.requiredOption("--volume <selector>", text);

@@ -43,6 +43,7 @@ export function addInspect(program: Command, verb: Verb): void {
 export function addRead(program: Command, verb: Verb): void {
   withVolume(withSources(program.command("read")), false)
     .description("write a volume's raw bytes to stdout")
+    .usage("<source...> --volume <selector> [options]")
     .option("--offset <n>", "start at this byte (512, 64K, 2G)", parseBytes)
     .option("--length <n>", "so many bytes", parseBytes)
     .addHelpText("after", "\nExample:\n  unterbau read os43.qcow2 --volume lvg1/lvroot > lvroot.raw")
@@ -87,6 +88,7 @@ export function addExec(program: Command, verb: Verb, tool: readonly string[]): 
     .usage("<source...> --volume <selector> [options] -- <tool> [argument...]")
     .option("--write", "commit what the tool changes; without it changes go to an overlay and are lost")
     .option("--force", "with --write: commit even when the tool fails")
+    .showHelpAfterError("hint: the tool stands behind --, as in: unterbau exec DISK --volume VOLUME -- tune2fs -l {}")
     .addHelpText("after", "\nExample:\n  unterbau exec os43.qcow2 --volume lvg1/lvroot -- tune2fs -l {}")
     .action((sources: string[], flags: ExecFlags) =>
       verb<ExecFlags>(() => import("./verbs/exec.ts"))(sources, { ...flags, command: tool }),
@@ -96,6 +98,7 @@ export function addExec(program: Command, verb: Verb, tool: readonly string[]): 
 export function addExport(program: Command, verb: Verb): void {
   withVolume(withSources(program.command("export")), false)
     .description("hand a volume to other programs until interrupted")
+    .usage("<source...> --volume <selector> (--nbd <socket> | --fuse <file>) [options]")
     .addOption(new Option("--nbd <socket>", "serve it over NBD on this unix socket").conflicts("fuse"))
     .addOption(new Option("--fuse <file>", "show it as this file"))
     .option("--write", "let them write; every flush is committed, undo takes all of it back")

@@ -95,7 +95,10 @@ export function openFileDevice(path: string, options: FileDeviceOptions = {}): F
 function refuseOthers(path: string, stat: Stats): void {
   if (stat.isFile() || stat.isBlockDevice()) return;
   const kind = stat.isDirectory() ? "a directory" : "neither a regular file nor a block device";
-  throw new StorageError("usage", `${path} is ${kind}`, { layer: "file" });
+  throw new StorageError("usage", `${path} is ${kind}`, {
+    layer: "file",
+    hint: "name an image file or a block device",
+  });
 }
 
 const FLAGS = { O_RDONLY: 0, O_RDWR: 2, O_EXCL: 0o200, O_CLOEXEC: 0o2000000 };

@@ -1,5 +1,5 @@
 import { type BigIntStats, realpathSync, statSync } from "node:fs";
-import { StorageError } from "../core/errors.ts";
+import { ioError, StorageError } from "../core/errors.ts";
 import { blockDeviceSize, stableDeviceId } from "./block-device.ts";
 
 /** What tells a source apart from others, also after a reboot; numbers beyond 2^53 are not expected of inodes, so they are text. */
@@ -22,7 +22,13 @@ export function sourceIdentity(path: string): SourceIdentity {
     realpath = realpathSync(path);
     stat = statSync(realpath, { bigint: true });
   } catch (error) {
-    throw new StorageError("io", `cannot open ${path}`, { layer: "file", hint: "check the path", cause: error });
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT")
+      throw ioError(error, `cannot open ${path}`, { layer: "file" });
+    throw new StorageError("io", `there is no ${path}`, {
+      layer: "file",
+      hint: "check the path; a guest of libvirt is named vm:NAME",
+      cause: error,
+    });
   }
   const block = stat.isBlockDevice();
   return {

@@ -31,7 +31,9 @@ export interface ExportResult {
  */
 export async function exportVolume(options: ExportOptions): Promise<ExportResult> {
   if ((options.nbd === undefined) === (options.fuse === undefined)) {
-    throw new StorageError("usage", "say how: --nbd SOCKET or --fuse FILE");
+    throw new StorageError("usage", "say how: --nbd SOCKET or --fuse FILE", {
+      hint: "for example: --nbd /tmp/volume.sock, for qemu-img, nbdkit or guestfish",
+    });
   }
   if (!options.write) {
     await using opened = await openForInspection(options);

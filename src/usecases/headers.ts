@@ -106,7 +106,7 @@ async function readHeader(path: string): Promise<LuksHeader> {
   try {
     return await headerOf(path);
   } catch (error) {
-    throw new StorageError("usage", `${path} holds no LUKS header that can be used: ${describeError(error)}`, {
+    throw new StorageError("usage", `${path} holds no LUKS header that can be used: ${(error as Error).message}`, {
       layer: "luks",
       hint: "name the device or file that begins with it; unterbau inspect shows where LUKS lies",
       cause: error,
