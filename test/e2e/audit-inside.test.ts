@@ -4,7 +4,7 @@ import { afterAll, expect, it } from "vitest";
 import type { AuditDocument } from "../../src/audit/model.ts";
 import { must, unterbau } from "../helpers/cli.ts";
 import { fileDisk, testGuests } from "../helpers/libvirt.ts";
-import { temporaryFolder } from "../helpers/programs.ts";
+import { temporaryFolder, untilQemuCanTell } from "../helpers/programs.ts";
 
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
@@ -40,6 +40,9 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
   await must("cryptsetup", [...second, "--key-size", "512", "--key-file", at("key"), at("luks2.raw")]);
   await must("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", at("whole.raw"), at("whole.qcow2")]);
   await must("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", at("whole.raw"), at("over.qcow2")]);
+  await must("cp", [at("luks2.raw"), at("again.raw")]);
+  const again = ["reencrypt", "-q", "--init-only", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+  await must("cryptsetup", [...again, "--key-file", at("key"), at("again.raw")]);
   const guest = (name: string, file: string) => ({
     name,
     devices: fileDisk(at(file), file.endsWith("qcow2") ? "qcow2" : "raw"),
@@ -52,6 +55,7 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
     guest("plain", "plain.raw"),
     guest("over", "over.qcow2"),
     guest("second", "luks2.raw"),
+    guest("again", "again.raw"),
   ]);
   const { stdout, stderr } = await unterbau(["audit", "--no-keep", "--json", "--connect", connect]);
   const doc = JSON.parse(stdout.toString()) as AuditDocument;
@@ -66,6 +70,7 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
     stderr,
   ).toContainEqual(plain);
   expect(found).toEqual([
+    ["again", "pass", "inside"],
     ["bare", "pass", "inside"],
     ["boot", ...plain],
     ["image", "pass", "inside"],
@@ -105,6 +110,7 @@ it("a guest whose volumes all lie on LUKS of its own is encrypted; with a plain 
       doc.checks.find((c) => c.id === id && c.guest === guest)!.remarks.map((r) => r.code),
     );
   expect(codes("image")).toEqual([["inside"], ["few-iterations"], ["not-declared-slots"], ["none"]]);
+  expect(codes("again")[0]).toEqual(["re-encryption"]);
 });
 
 it("samples LUKS inside a disk below and, where a key is given, above", async () => {
@@ -115,9 +121,11 @@ it("samples LUKS inside a disk below and, where a key is given, above", async ()
   await must("truncate", ["-s", "10M", text]);
   // QEMU encrypts it; the guest's disk has it in a partition, the other one is an image that QEMU itself decrypts.
   const secret = ["--object", `secret,id=s,file=${at("sample-key")}`];
-  await must("qemu-img", ["convert", ...secret, "-O", "luks", "-o", "key-secret=s,iter-time=10", text, luks]);
+  await untilQemuCanTell(() =>
+    must("qemu-img", ["convert", ...secret, "-O", "luks", "-o", "key-secret=s,iter-time=10", text, luks]),
+  );
   const encrypted = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
-  await must("qemu-img", ["convert", ...secret, "-O", "qcow2", "-o", encrypted, text, image]);
+  await untilQemuCanTell(() => must("qemu-img", ["convert", ...secret, "-O", "qcow2", "-o", encrypted, text, image]));
   await must("truncate", ["-s", "24M", filled]);
   await must("sh", ["-c", `printf 'label: dos\nstart=2048\n' | sfdisk --quiet ${filled}`]);
   await must("dd", [`if=${luks}`, `of=${filled}`, "bs=1M", "seek=1", "conv=notrunc", "status=none"]);

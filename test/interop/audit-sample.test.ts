@@ -5,8 +5,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { AuditDocument } from "../../src/audit/model.ts";
 import { auditText } from "../../src/report/audit-text.ts";
 import { samplePair } from "../../src/usecases/audit-sample.ts";
-import { unterbau } from "../helpers/cli.ts";
-import { temporaryFolder } from "../helpers/programs.ts";
+import { must, unterbau } from "../helpers/cli.ts";
+import { temporaryFolder, untilQemuCanTell } from "../helpers/programs.ts";
 
 const folder = temporaryFolder();
 const [plain, luks, key, zeros] = ["plain.raw", "disk.luks", "key", "zeros.raw"].map((n) => join(folder.path, n)) as [
@@ -19,14 +19,16 @@ const SIZE = 16 * 1024 * 1024;
 let payload = 0;
 
 /** Text all over, encrypted by QEMU; where its payload begins cryptsetup says. */
-beforeAll(() => {
+beforeAll(async () => {
   writeFileSync(key, "the passphrase of the sample");
   const line = "Sehr geehrte Damen und Herren, anbei die Rechnung Nr. ";
   writeFileSync(plain, Buffer.alloc(SIZE, Array.from({ length: 5000 }, (_, i) => `${line}${i}\n`).join("")));
   writeFileSync(zeros, Buffer.alloc(1024 * 1024));
   const secret = ["--object", `secret,id=k,file=${key}`];
   const options = "key-secret=k,iter-time=10";
-  execFileSync("qemu-img", ["convert", ...secret, "-f", "raw", "-O", "luks", "-o", options, plain, luks]);
+  await untilQemuCanTell(() =>
+    must("qemu-img", ["convert", ...secret, "-f", "raw", "-O", "luks", "-o", options, plain, luks]),
+  );
   const dump = execFileSync("cryptsetup", ["luksDump", luks], { encoding: "utf8" });
   payload = Number(/^Payload offset:\s*(\d+)$/m.exec(dump)![1]) * 512;
 });
