@@ -25,8 +25,10 @@ export const TEMPLATE = `
     // Neither times nor versions; twice, as one digit may stand between two.
     .replace(numbers, whole).replace(numbers, whole)
 }
+// An option of a command is not cut after its dashes, nor a guest after what marks it.
+#let code(t) = t.split(" ").map(w => if (w.starts-with("-") or w.starts-with("vm:")) and w.len() < 30 { box(raw(w)) } else { raw(soft(w)) }).join([ ])
 #let run(r) = {
-  if r.m { raw(soft(r.t)) } else if r.s { strong(text(soft(r.t))) } else { text(soft(r.t)) }
+  if r.m { code(r.t) } else if r.s { strong(text(soft(r.t))) } else { text(soft(r.t)) }
 }
 #let mark(m) = text(8pt, fill: luma(60), m.replace(regex("^(\\[[A-Z]) "), k => k.captures.first() + "\\u{00A0}"))
 #let sentence(s) = {
@@ -75,8 +77,9 @@ export const TEMPLATE = `
 }
 
 #block(below: 1.2em)[#heading(level: 1, outlined: false, paper.title) #text(11pt, fill: luma(60), paper.subtitle)]
-// A signature never stands alone on a page.
+// A signature never stands alone on a page, nor does what leads to a table at the end of one.
 #for (i, b) in paper.blocks.enumerate() {
-  if paper.blocks.at(i + 1, default: (kind: "")).kind == "signature" { block(sticky: true, width: 100%, draw(b)) } else { draw(b) }
+  let next = paper.blocks.at(i + 1, default: (kind: "")).kind
+  if next == "signature" or (b.kind == "paragraph" and next == "table") { block(sticky: true, width: 100%, draw(b)) } else { draw(b) }
 }
 `;
