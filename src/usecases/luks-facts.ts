@@ -26,6 +26,9 @@ export interface LuksFacts {
   readonly flags: readonly string[];
 }
 
+/** More flags or requirements than there are. */
+const MAX_WORDS = 64;
+
 /** Of a LUKS container, or of an image that has LUKS of its own. Names from the header are made printable: a guest may have written anything. */
 export function luksFacts({ kind, details }: TreeNode): LuksFacts {
   // What a qcow2 image has of its own is LUKS1 (QEMU, docs/interop/qcow2.txt).
@@ -42,8 +45,8 @@ export function luksFacts({ kind, details }: TreeNode): LuksFacts {
       type: text(t.type) ?? "?",
       keyslots: array(t.keyslots).map(String),
     })),
-    requirements: array(details.requirements).flatMap((r) => text(r) ?? []),
-    flags: array(details.flags).flatMap((f) => text(f) ?? []),
+    requirements: words(details.requirements),
+    flags: words(details.flags),
   };
 }
 
@@ -84,6 +87,12 @@ function array(value: Json | undefined): readonly Json[] {
 
 function items(value: Json | undefined): Fields[] {
   return array(value).map(fields);
+}
+
+/** Each once; a header that a guest has written may have megabytes of them. */
+function words(value: Json | undefined): string[] {
+  const all = [...new Set(array(value).flatMap((w) => text(w) ?? []))];
+  return all.length > MAX_WORDS ? [...all.slice(0, MAX_WORDS), "…"] : all;
 }
 
 function fields(value: Json | undefined): Fields {
