@@ -55,7 +55,11 @@ function placesOf({ target, format, layers }: AuditDisk): LuksPlace[] {
 async function volumesAt({ target, path, format, below }: LuksPlace, host: HostReader): Promise<CryptVolume[]> {
   const result = await host.run(["unterbau", LUKS_INSIDE, format, path]);
   const text = result.kind === "ran" && result.exit === 0 ? result.stdout : "";
-  const headers = [...text.matchAll(/^luks[12] \S+ (?:\d+|-) \S+ (\{.*\})$/gm)].map(([, json]) => headerOf(json!));
+  // One line each, whatever is in it: a container that is not understood must not go unseen.
+  const headers = text.split("\n").flatMap((line) => {
+    const [found, json = ""] = /^luks[12] \S+ (?:\d+|-) \S+(?: (\{.*\}))?$/s.exec(line) ?? [];
+    return found === undefined ? (line.startsWith("luks") ? [null] : []) : [headerOf(json)];
+  });
   const base = {
     inside: true,
     dmUuid: "",
