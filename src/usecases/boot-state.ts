@@ -14,6 +14,7 @@ import { type Needs, needsOf } from "./guest-needs.ts";
 import { pathsToStart } from "./guest-paths.ts";
 import { secretNow, secretsOf } from "./guest-secrets.ts";
 import { findGuest, type Guest } from "./guests.ts";
+import { migratedVolumes } from "./migrated-volumes.ts";
 import type { LifeOptions } from "./unlock-guest.ts";
 
 export interface BootOptions extends LifeOptions {
@@ -37,7 +38,7 @@ const ON = ["enabled", "enabled-runtime", "linked", "alias"];
 export async function bootState(options: BootOptions): Promise<BootState> {
   const { root, signal } = options;
   const guest = await findGuest(options.guest, options);
-  const needs = needsOf(await pathsToStart(guest, options), thisHost(root));
+  const needs = withTheWay(needsOf(await pathsToStart(guest, options), thisHost(root)), guest);
   const record = readBootRecord(root, guest.uuid);
   const info = await virsh(["dominfo", `--domain=${guest.uuid}`], { uri: guest.uri, readOnly: true, signal });
   const autostart = /^Autostart: *enable/m.test(info);
@@ -54,6 +55,14 @@ export async function bootState(options: BootOptions): Promise<BootState> {
   };
   const steps = bootSteps(needs, guest.name, facts);
   return { guest, needs, record, autostart, steps, willStart: verdictOf(steps, needs) };
+}
+
+/** What a migration made is opened by `unlock` without a line in crypttab, and its line can be written then. */
+function withTheWay(needs: Needs, { name }: Guest): Needs {
+  const known = migratedVolumes().map((e) => `/dev/mapper/${e.name}`);
+  const hint = `unterbau unlock vm:${name} opens it as its migration made it; then boot enable writes its line of /etc/crypttab`;
+  const missing = needs.missing.map((m) => (known.includes(m.what) ? { ...m, hint } : m));
+  return { steps: needs.steps, undeclared: needs.undeclared, missing };
 }
 
 async function lostSecrets(guest: Guest, options: LifeOptions): Promise<string[]> {

@@ -10,17 +10,19 @@ import { type Guest, type GuestOptions, listGuests, readGuest } from "./guests.t
 export async function refuseGuardedStart(guest: Guest, options: GuestOptions): Promise<void> {
   const { guard } = guest.domain;
   const name = printable(guest.name);
+  if (guard === null) return;
+  const { guests } = await listGuests(options);
+  const other = guard === UNREADABLE ? undefined : guests.find((g) => g.uuid === guard.partner);
   const problem = startProblem(guard);
   if (problem) {
-    throw new StorageError("locked", `the guest ${name} is not started: ${problem.what}`, {
+    // A person knows it by its name.
+    const named = (text: string) => (other ? text.replace(other.uuid, printable(other.name)) : text);
+    throw new StorageError("locked", `the guest ${name} is not started: ${named(problem.what)}`, {
       layer: "libvirt",
-      hint: problem.hint,
+      hint: named(problem.hint),
     });
   }
-  if (guard === null || guard === UNREADABLE) return;
-  const { guests } = await listGuests(options);
-  const other = guests.find((g) => g.uuid === guard.partner);
-  if (!other) return;
+  if (guard === UNREADABLE || !other) return;
   const partner = await readGuest(other, options);
   if (partner.state === "shut off") return;
   throw new StorageError(

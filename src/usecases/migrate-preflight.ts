@@ -9,6 +9,7 @@ import { findGuest, listGuests, refuseUnlessOff } from "./guests.ts";
 import type { NewLuks } from "./luks-format.ts";
 import type { MigrateOptions } from "./migrate.ts";
 import { disksToMove, lookAt, refuseSplit, type SeenDisk, sectorSizeFor } from "./migrate-disks.ts";
+import { refuseGuestName, refuseMappedNames } from "./migrate-names.ts";
 import { targetsFor } from "./migrate-targets.ts";
 import { containerSize } from "./new-luks-target.ts";
 
@@ -48,6 +49,7 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
   for (const { target } of moved) seen.push(await lookAt(guest, target, options));
   const cloneName = options.replace ? guest.name : (options.newName ?? `${guest.name}-luks`);
   const oldName = options.replace ? `${guest.name}-plain` : null;
+  refuseGuestName(cloneName);
   await refuseTaken(oldName ?? cloneName, options);
   const recoveryKeys = seen.map(({ disk }) => recoveryKeyFor(disk, seen.length > 1, luks));
   refuseOneOnly(seen.length, luks);
@@ -98,6 +100,7 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
         : null,
     repair: options.repair,
   };
+  refuseMappedNames(plan.disks);
   return { plan, notes: [...notesOf(xml, plan), ...longer.flatMap(noteOfEnd)] };
 }
 

@@ -128,7 +128,10 @@ describe("migrate", () => {
     expect((await migrate()).stderr).toMatch(/belongs to a migration already/);
 
     const started = await unterbau(["unlock", "vm:mail", "--start", "--connect", daemon.uri, "--no-prompt"], { env });
-    expect([started.code, started.stderr]).toEqual([1, expect.stringContaining("its storage was migrated")]);
+    expect([started.code, started.stderr]).toEqual([
+      1,
+      expect.stringContaining("its storage was migrated: the guest mail-luks took its place"),
+    ]);
     expect(await daemon.virsh("domstate", "mail")).toContain("shut off");
 
     daemon.handOver(target);
@@ -199,6 +202,9 @@ describe("migrate", () => {
         "--allow-discards",
         "--json",
       ];
+      const odd = await cli(...args, "--mapped", "the mail");
+      expect([odd.code, odd.stderr]).toEqual([2, expect.stringMatching(/the mail, as which the host.*--mapped NAME/s)]);
+      expect((await cli(...args, "--mapped", "control")).stderr).toMatch(/\/dev\/mapper\/control.* is there already/);
       const r = await cli(...args);
       expect(r.code, r.stderr).toBe(0);
       const { run: id } = JSON.parse(r.stdout.toString());
@@ -207,6 +213,8 @@ describe("migrate", () => {
       const { offset, size } = sound.root;
       expect(read.stdout.equals(readFileSync(disk).subarray(offset, offset + size))).toBe(true);
       expect(await xmlOf("mail-luks")).toMatch(/discard='unmap'\/>\s+<source dev='\/dev\/mapper\/mail-luks'/);
+      const boot = await unterbau(["boot", "enable", "vm:mail-luks", "--dry-run", "--connect", daemon.uri], { env });
+      expect([boot.code, boot.stderr]).toEqual([1, expect.stringContaining("unterbau unlock vm:mail-luks opens it")]);
       expect((await cli("--rollback", id, "--force")).code).toBe(0);
       expect(
         readFileSync(backing)
@@ -272,6 +280,7 @@ describe("migrate", () => {
     expect((await migrate()).stderr).toMatch(/is there already/);
     rmSync(target);
     expect((await migrate("--name", "mail")).stderr).toMatch(/there is a guest mail already/);
+    expect((await migrate("--name", "a/b")).stderr).toMatch(/a\/b is no name for a guest/);
     expect((await cli("vm:mail")).stderr).toMatch(/no target is named/);
     expect((await cli()).stderr).toMatch(/a guest is wanted/);
     expect((await cli("--resume", "nothing")).stderr).toMatch(/there is no migration nothing/);
