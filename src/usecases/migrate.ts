@@ -99,7 +99,8 @@ export async function rollbackMigration(
   for (const step of stepsOf(plan).reverse()) {
     const { state } = journal.step(step.name) ?? {};
     if (state === undefined || state === "undone") continue;
-    options.onStep?.({ name: step.name, what: `take back: ${step.what}` }, "before");
+    const what = `take back: ${step.what} (${step.back})`;
+    if (step.back !== null) options.onStep?.({ name: step.name, what }, "before");
     // Written before: what was done once may be undone twice, but never counts as done again.
     journal.note(step.name, "begun");
     await step.undo(context);

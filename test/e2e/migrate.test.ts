@@ -147,6 +147,8 @@ describe("migrate", () => {
     expect((await cli("--rollback", document.run)).stderr).toMatch(/is done.*\n.*--force/);
     const back = await cli("--rollback", document.run, "--force");
     expect(back.code, back.stderr).toBe(0);
+    expect(back.stderr).toMatch(/- take back: define the copy as a guest \(undefine it\)\n/);
+    expect(back.stderr).not.toContain("check every file system");
     await expectAsBefore(before);
     expect(await must("virsh", ["-c", daemon.uri, "dominfo", "mail"])).toMatch(/Autostart: +enable/);
   });
