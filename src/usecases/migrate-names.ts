@@ -20,13 +20,15 @@ export function refuseGuestName(name: string): void {
 
 /**
  * Throws `usage` for a name below /dev/mapper that device mapper would write otherwise (libdevmapper, dm_task_set_name: what udev does not
- * take is mangled), crypttab cannot hold, or something else has: the guest would be started on that.
+ * take is mangled), crypttab cannot hold, or something else has: the guest would be started on that. `defined`: UUIDs of all guests.
  */
-export function refuseMappedNames(disks: MigrationPlan["disks"]): void {
+export function refuseMappedNames(disks: MigrationPlan["disks"], defined: readonly string[]): void {
   const declared = new Set(parseCrypttab(readTable("/etc/crypttab")).map((e) => e.name));
-  const planned = migrations().flatMap((m) =>
-    m.plan.disks.flatMap((d) => (d.opened.by === "host" ? [d.opened.mapped] : [])),
+  // One whose copy is gone again does not keep its name.
+  const kept = migrations().filter(
+    (m) => m.steps.get("finish")?.state !== "done" || defined.includes(m.plan.clone.uuid),
   );
+  const planned = kept.flatMap((m) => m.plan.disks.flatMap((d) => (d.opened.by === "host" ? [d.opened.mapped] : [])));
   for (const { opened } of disks) {
     if (opened.by !== "host") continue;
     const name = opened.mapped.slice("/dev/mapper/".length);

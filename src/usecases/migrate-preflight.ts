@@ -100,7 +100,11 @@ export async function preflight(name: string, luks: NewLuks, options: MigrateOpt
         : null,
     repair: options.repair,
   };
-  refuseMappedNames(plan.disks);
+  const { guests } = await listGuests(options);
+  refuseMappedNames(
+    plan.disks,
+    guests.map((g) => g.uuid),
+  );
   return { plan, notes: [...notesOf(xml, plan), ...longer.flatMap(noteOfEnd)] };
 }
 

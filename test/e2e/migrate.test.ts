@@ -214,7 +214,20 @@ describe("migrate", () => {
       const read = await unterbau(["read", loop, "--volume", "p2", "--key-file", key], { env });
       const { offset, size } = sound.root;
       expect(read.stdout.equals(readFileSync(disk).subarray(offset, offset + size))).toBe(true);
-      expect(await xmlOf("mail-luks")).toMatch(/discard='unmap'\/>\s+<source dev='\/dev\/mapper\/mail-luks'/);
+      const cloneXml = await xmlOf("mail-luks");
+      expect(cloneXml).toMatch(/discard='unmap'\/>\s+<source dev='\/dev\/mapper\/mail-luks'/);
+      // A guest of another name may not have the same mapping, as long as this copy is there.
+      writeFileSync(at("web.xml"), qemuDomain("web", uuidOf(2), fileDisk(disk, "raw")));
+      await daemon.virsh("define", at("web.xml"));
+      const twice = [...args.map((a) => (a === "vm:mail" ? "vm:web" : a)), "--mapped", "mail-luks", "--overwrite"];
+      const same = await cli(...twice, "--dry-run");
+      expect([same.code, same.stderr]).toEqual([2, expect.stringContaining("is that of another migration's copy")]);
+      await daemon.virsh("undefine", "mail-luks");
+      const free = await cli(...twice, "--dry-run");
+      expect(free.code, free.stderr).toBe(0);
+      await daemon.virsh("undefine", "web");
+      writeFileSync(at("clone.xml"), cloneXml);
+      await daemon.virsh("define", at("clone.xml"));
       const boot = await unterbau(["boot", "enable", "vm:mail-luks", "--dry-run", "--connect", daemon.uri], { env });
       expect([boot.code, boot.stderr]).toEqual([1, expect.stringContaining("unterbau unlock vm:mail-luks opens it")]);
       expect((await cli("--rollback", id, "--force")).code).toBe(0);
