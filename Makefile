@@ -16,7 +16,7 @@ test: ## install what is missing, then all checks and all tests
 	@npm run --silent check:static
 	@npm test --silent
 
-test-vm: ## the tests that need a real kernel's device-mapper, md and nbd: in a virtual machine that is built here (nightly, an hour and more)
+test-vm: ## the tests that need a real kernel's device-mapper, md and nbd: in a virtual machine that is built here (nightly, 70 minutes)
 	@sh scripts/setup.sh vm
 	@npx vitest run --config test/vm/vitest.config.ts
 
