@@ -21,13 +21,15 @@ it("a guest on a raw logical volume is looked at through a snapshot, which never
   expect(output).toContain("looked at through snapshots of its logical volumes");
   expect(output).toContain("killed: taken away");
   expect(output).toContain("both killed: recovered");
+  expect(output).toContain("two disks: one instant");
+  for (const how of ["before", "during", "both"]) expect(output).toContain(`two disks, killed ${how}: taken away`);
   const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(
     JSON.parse(readFileSync("docs/schemas/check.json", "utf8")) as object,
   );
   const document = (name: string): CheckDocument => {
     const doc = JSON.parse(readFileSync(join(folder, "share", `${name}.json`), "utf8")) as CheckDocument;
     expect(validate(doc)).toBe(true);
-    expect(doc.live).toMatchObject({ guest: "web", via: "lvm-snapshot" });
+    expect(doc.live).toMatchObject({ guest: name === "quiesced" ? "db" : "web", via: "lvm-snapshot" });
     return doc;
   };
   for (const name of ["chosen", "named"]) {
@@ -36,6 +38,10 @@ it("a guest on a raw logical volume is looked at through a snapshot, which never
     // A mounted file system was seen, in the middle of its writing.
     expect(volume!.reason).toContain("journal replayed for the check");
   }
+  const quiesced = document("quiesced").volumes;
+  expect(quiesced.map((v) => v.verdict)).toEqual(["clean", "clean"]);
+  // Frozen, a file system has nothing in its journal that would have to be replayed.
+  for (const { reason } of quiesced) expect(reason ?? "").not.toContain("journal replayed");
   expect(document("full").volumes[0]).toMatchObject({ verdict: "snapshot-invalid" });
   expect(document("damaged").volumes[0]).toMatchObject({ verdict: "errors" });
 }, 1_300_000);
