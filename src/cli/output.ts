@@ -29,8 +29,14 @@ export function columns(output: Output): number | undefined {
   return isTerminal(output) ? stream(output).columns : undefined;
 }
 
+/** Where a line can be drawn over. */
+export function canRedraw(output: Output): boolean {
+  return process.env.TERM !== "dumb" && isTerminal(output);
+}
+
+/** https://no-color.org: NO_COLOR counts when it is set and not empty. */
 export function wantsColour(output: Output): boolean {
-  return process.env.NO_COLOR === undefined && process.env.TERM !== "dumb" && isTerminal(output);
+  return !process.env.NO_COLOR && canRedraw(output);
 }
 
 export function palette(output: Output): Palette {

@@ -1,5 +1,5 @@
 import { humanSize } from "../report/units.ts";
-import { STDERR, wantsColour, write } from "./output.ts";
+import { canRedraw, STDERR, write } from "./output.ts";
 
 /** Nothing is drawn for what is done within this time. */
 const DELAY_MS = 1000;
@@ -16,7 +16,7 @@ export class Progress implements Disposable {
 
   /** False: `update` draws nothing. */
   static shown(): boolean {
-    return wantsColour(STDERR);
+    return canRedraw(STDERR);
   }
 
   constructor(label: string) {
