@@ -58,7 +58,7 @@ it("names what is missing, what is lost, and the command that brings it", async 
   expect(item("fuse2fs")).toMatchObject({ ok: false, required: false, install: "zypper install /usr/bin/fuse2fs" });
   expect(item("libvirt")).toMatchObject({ ok: false, required: false });
   const text = (await hidden()).stdout.toString();
-  expect(text).toMatch(/^missing fuse2fs .*; without it: mount: .*; to install: zypper install/m);
+  expect(text).toMatch(/^missing fuse2fs .*\n {9,}without it: mount: .*\n {9,}to install: zypper install/m);
 });
 
 it("for a user: what only root can see is no failure", async () => {
@@ -100,5 +100,5 @@ it("says what killed commands have left, with exit code 1", async () => {
   expect(item("plans").detail).toBe(`${join(folder, "run/x.plan")}; ${join(folder, "run/y.plan")}`);
   expect(item("mounts")).toMatchObject({ ok: true });
   const text = (await unterbau(["doctor"], { env })).stdout.toString();
-  expect(text).toMatch(/^LEFT +plans .*unterbau recover/m);
+  expect(text).toMatch(/^LEFT +plans .*\n {9,}.*unterbau recover/m);
 });

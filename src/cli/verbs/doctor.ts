@@ -25,18 +25,23 @@ export async function run(_sources: readonly string[], flags: PlainFlags): Promi
   for (const i of doc.items) {
     if (i.group !== group) await emit(`${group === null ? "" : "\n"}${p.bold(TITLES[i.group])}\n`);
     group = i.group;
-    await emit(`${mark(i, p)} ${i.name.padEnd(width)}  ${printable(i.detail)}${i.ok ? "" : ending(i)}\n`);
+    await emit(`${mark(i, p)} ${i.name.padEnd(width)}  ${printable(i.detail)}\n`);
+    for (const line of i.ok ? [] : consequences(i)) await emit(`${" ".repeat(MARK + width + 3)}${line}\n`);
   }
   return failed ? 1 : 0;
 }
 
+/** Columns of a mark. */
+const MARK = 7;
+
 function mark({ ok, required, group }: DoctorItem, p: ReturnType<typeof palette>): string {
-  if (ok) return p.green("ok     ");
-  if (group === "left-behind") return p.red("LEFT   ");
+  if (ok) return p.green("ok".padEnd(MARK));
+  if (group === "left-behind") return p.red("LEFT".padEnd(MARK));
   return required ? p.red("MISSING") : p.yellow("missing");
 }
 
-function ending({ group, without, install }: DoctorItem): string {
-  if (group === "left-behind") return `; ${without}`;
-  return `; without it: ${without}${install === null ? "" : `; to install: ${install}`}`;
+/** Lines of their own: they are what somebody reads who lacks something. */
+function consequences({ group, without, install }: DoctorItem): string[] {
+  if (group === "left-behind") return [without];
+  return [`without it: ${without}`, ...(install === null ? [] : [`to install: ${install}`])];
 }
