@@ -5,10 +5,16 @@ import { audit } from "../../src/usecases/audit.ts";
 
 const CAPTURED = resolve("test/hosts/captured");
 
-/** When each was recorded, and what the audit in the machine said of the host itself. */
-export const LIVE: Readonly<Record<string, { at: string; checks: Readonly<Record<string, string>> }>> = JSON.parse(
+/** When each was recorded, and what the audit in the machine said: of the cases what it said otherwise; null: it did not say. */
+const LIVE: Readonly<Record<string, { at: string; checks: Readonly<Record<string, string | null>> }>> = JSON.parse(
   readFileSync(`${CAPTURED}/verdicts.json`, "utf8"),
 );
+
+/** What the audit in the machine said, by check and guest. */
+export function saidLive(name: string): Readonly<Record<string, string | null>> {
+  const all = Object.entries({ ...LIVE.good!.checks, ...LIVE[name]!.checks });
+  return Object.fromEntries(all.filter(([, verdict]) => verdict !== null));
+}
 
 /** Audits a captured host, as of its recording: `good`, or with what one case changed. */
 export function auditCaptured(name: string): Promise<AuditDocument> {

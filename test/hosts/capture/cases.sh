@@ -108,6 +108,7 @@ case_logs_plain() {
 undo_logs_plain() { umount /var/log/libvirt; clean; }
 
 case_hibernation_plain() { lsblk -ndo MAJ:MIN "$SPARE" | tr -d ' ' >/sys/power/resume || true; }
+# The kernel takes no empty device back: this one is the last.
 undo_hibernation_plain() { lsblk -ndo MAJ:MIN /dev/vg0/swap | tr -d ' ' >/sys/power/resume || true; clean; }
 case_saved_plain() {
   plain_at /var/lib/libvirt/qemu/save
@@ -177,7 +178,10 @@ case_filter_open() { refilter unterbau-egress-web "s#<rule action='drop' directi
 undo_filter_open() { virsh --quiet nwfilter-define /run/egress-web.good.xml; }
 case_filter_peer() { refilter unterbau-egress-mail "s#dstipaddr='198.51.100.25'#dstipaddr='203.0.113.9'#"; }
 undo_filter_peer() { virsh --quiet nwfilter-define /run/egress-mail.good.xml; }
-case_filter_ipv6() { refilter unterbau-egress-web "s#<filterref filter='no-other-l2-traffic'/>#<rule action='accept' direction='inout' priority='-400'><mac protocolid='ipv6'/></rule>#"; }
+frames="s#<filterref filter='no-other-l2-traffic'/>#<rule action='accept' direction='inout' priority='-400'><mac protocolid='ipv6'/></rule>#"
+case_filter_ipv6_frames() { refilter unterbau-egress-web "$frames"; }
+undo_filter_ipv6_frames() { virsh --quiet nwfilter-define /run/egress-web.good.xml; }
+case_filter_ipv6() { refilter unterbau-egress-web "$frames; s#<all-ipv6/>#<all-ipv6 dstipaddr='2001:db8::1'/>#"; }
 undo_filter_ipv6() { virsh --quiet nwfilter-define /run/egress-web.good.xml; }
 case_filter_spoofing() { refilter unterbau-egress-web "s#<filterref filter='no-(mac|ip|arp)-spoofing'/>##"; }
 undo_filter_spoofing() { virsh --quiet nwfilter-define /run/egress-web.good.xml; }
@@ -226,6 +230,8 @@ case_mail_in_clear() { mail_file /etc/postfix/main.cf 's#^smtpd_tls_security_lev
 undo_mail_in_clear() { mail_file_back /etc/postfix/main.cf; }
 case_mail_razor() { mail_file /etc/spamassassin/local.cf 's#^use_razor2 0#use_razor2 1#'; }
 undo_mail_razor() { mail_file_back /etc/spamassassin/local.cf; }
+case_mail_dnsbl() { mail_file /etc/spamassassin/local.cf 's#^skip_rbl_checks 1#skip_rbl_checks 0#'; }
+undo_mail_dnsbl() { mail_file_back /etc/spamassassin/local.cf; }
 case_mail_store_nfs() { mail_file /etc/fstab '$a nas.example:/mail /var/mail nfs4 defaults 0 0'; }
 undo_mail_store_nfs() { mail_file_back /etc/fstab; }
 # The firmware variables of a guest that was never started are not there yet, and nothing is wrong with that.

@@ -1,5 +1,6 @@
 // Turns what capture.sh recorded into the trees that tests take: `node overlays.mjs RECORDED OUT`.
-// OUT/host: the host as it should be; OUT/cases/NAME: what is different there; OUT/verdicts.json: what the audit in the machine said, live.
+// OUT/host: the host as it should be; OUT/cases/NAME: what is different there; OUT/verdicts.json: what the audit in the machine said, live; of a case what
+// it said otherwise.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
@@ -42,7 +43,7 @@ function treeOf(root) {
 }
 
 /** What runs on in any case, and says nothing of the change. */
-const RUNNING = /^CPU time:.*$|^# (?:Generated|Completed) .*$|(?<=\s)\[\d+:\d+\]|"(?:packets|bytes)": ?\d+/gm;
+const RUNNING = /^CPU time:.*$|^# (?:Generated|Completed) .*$|(?<=\s)\[\d+:\d+\]|"(?:packets|bytes|handle)": ?\d+/gm;
 const still = (c) => c && JSON.stringify({ ...c, stdout: c.stdout.replace(RUNNING, "") });
 const owner = (text) => text?.match(/^[UG]id:.*$/gm)?.join();
 const sameFile = (path, own, base) =>
@@ -104,7 +105,12 @@ for (const name of names.sort()) {
   });
   const scope = readFileSync(join(from, name, "scope.yaml"), "utf8");
   if (scope !== readFileSync(join(from, "good/scope.yaml"), "utf8")) put(join(folder, ".recorded/scope.yaml"), scope);
-  live[name] = verdictsOf(json(join(from, name, "live.json")));
+  const { at, checks } = verdictsOf(json(join(from, name, "live.json")));
+  const missing = Object.keys(live.good.checks).filter((k) => !(k in checks));
+  live[name] = {
+    at,
+    checks: { ...changed(checks, live.good.checks), ...Object.fromEntries(missing.map((k) => [k, null])) },
+  };
 }
 put(join(out, "verdicts.json"), pretty(live));
 process.stdout.write(`${names.length} cases\n`);
