@@ -1,4 +1,4 @@
-.PHONY: help setup demo demo-report test test-vm capture-hosts check fast bench build clean
+.PHONY: help setup demo demo-report test test-vm test-vm-part capture-hosts check fast bench build clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 15
@@ -19,6 +19,10 @@ test: ## install what is missing, then all checks and all tests
 test-vm: ## the tests that need a real kernel's device-mapper, md and nbd: in a virtual machine that is built here (nightly, 70 minutes)
 	@sh scripts/setup.sh vm
 	@npx vitest run --config test/vm/vitest.config.ts
+
+test-vm-part: ## of these what CI runs: agreement with the kernel on every volume, and the kernel engine on arrays, pools, RAID and XFS (4 minutes)
+	@sh scripts/setup.sh vm
+	@npx vitest run --config test/vm/vitest.config.ts test/vm/layouts.test.ts test/vm/engine-layouts.test.ts
 
 capture = $${XDG_CACHE_HOME:-$$HOME/.cache}/unterbau/capture
 capture-hosts: ## record the real host of test/hosts/captured and its cases anew, in a virtual machine (root; an hour and more)
