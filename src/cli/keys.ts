@@ -17,6 +17,8 @@ export interface KeyOptions {
   readonly keyFd?: number | undefined;
   /** False: never ask on the terminal. */
   readonly prompt: boolean;
+  /** Ask through systemd's agents and not on the terminal. */
+  readonly agent?: boolean | undefined;
 }
 
 interface KnownSecret extends Secret {
@@ -30,9 +32,11 @@ export class Keys implements KeyProvider, Disposable {
   /** Questions asked so far, by the UUID of the volume. */
   readonly #asked = new Map<string, number>();
   readonly #prompt: boolean;
+  readonly #agent: boolean;
 
   constructor(options: KeyOptions) {
-    this.#prompt = options.prompt;
+    this.#agent = options.agent ?? false;
+    this.#prompt = options.prompt || this.#agent;
     for (const spec of options.keyFile ?? []) {
       const eq = spec.indexOf("=");
       const uuid = eq > 0 && UUID.test(spec.slice(0, eq)) ? spec.slice(0, eq).toLowerCase() : null;
@@ -61,15 +65,18 @@ export class Keys implements KeyProvider, Disposable {
     if (asked > 0) this.#typed.pop()?.bytes.fill(0);
     const label = request.label ? ` “${printable(request.label)}”` : "";
     const again = asked > 0 ? "No keyslot opens with that. " : "";
-    // Loaded only here: few commands ask.
-    const { askSecret } = await import("./tty.ts");
-    const typed = await askSecret(
-      `${again}Passphrase for ${request.layer.toUpperCase()}${label} ${printable(request.uuid)} (empty: leave it locked): `,
-    );
+    const volume = `${request.layer.toUpperCase()}${label} ${printable(request.uuid)}`;
+    const typed = await this.#ask(`${again}Passphrase for ${volume} (empty: leave it locked): `, request.uuid);
     if (typed === null || typed.length === 0) return [];
-    const secret = { bytes: typed, origin: "terminal" };
+    const secret = { bytes: typed, origin: this.#agent ? "systemd-ask-password" : "terminal" };
     this.#typed.push(secret);
     return [secret];
+  }
+
+  /** Loaded only here: few commands ask. */
+  async #ask(question: string, uuid: string): Promise<Uint8Array | null> {
+    if (!this.#agent) return (await import("./tty.ts")).askSecret(question);
+    return (await import("./ask-agent.ts")).askAgent(question.trimEnd(), uuid);
   }
 
   [Symbol.dispose](): void {

@@ -9,6 +9,7 @@ export interface UnlockFlags extends PlainFlags {
   readonly keyFile?: readonly string[];
   readonly keyFd?: number;
   readonly prompt: boolean;
+  readonly askPassword?: boolean;
 }
 
 export interface LockFlags extends PlainFlags {
@@ -25,6 +26,10 @@ export function addUnlock(program: Command, verb: Verb): void {
       "open and mount what a guest's disks lie on, as /etc/crypttab and /etc/fstab say (as root); give libvirt the passphrases of disks that QEMU decrypts",
     )
     .option("--start", "start the guest then")
+    .option(
+      "--ask-password",
+      "ask through systemd-ask-password: on the console, or over SSH by systemd-tty-ask-password-agent",
+    )
     .option("--dry-run", "print the commands, do nothing")
     .option("--json", "one JSON document")
     .addHelpText(

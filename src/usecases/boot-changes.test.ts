@@ -24,6 +24,7 @@ const FACTS: BootFacts = {
   autostart: false,
   guarded: null,
   lostSecrets: [],
+  asks: false,
   lostPrograms: [],
 };
 
@@ -66,7 +67,7 @@ describe("what happens at the next boot", () => {
   const verdict = (need: Partial<CryptNeed>, facts: Partial<BootFacts> = {}) => {
     const all = needs([{ ...open, ...need }]);
     const steps = bootSteps(all, "mail", { ...FACTS, ...facts });
-    return [verdictOf(steps, all), steps.find((s) => !s.ok)?.hint ?? null];
+    return [verdictOf(steps), steps.find((s) => !s.ok)?.hint ?? null];
   };
 
   it("by passphrase, key file, TPM", () => {
@@ -93,6 +94,8 @@ describe("what happens at the next boot", () => {
     ] as Partial<BootFacts>[])
       expect(verdict(good, facts)[0]).toBe("no");
     expect(verdict(good, { unit: "changed", exists })[0]).toBe("after-passphrase");
+    const byTpm = { entry: entry(null, "luks", "nofail", "tpm2-device=auto") };
+    expect(verdict(byTpm, { lostSecrets: ["vda"], asks: true })[0]).toBe("after-passphrase");
   });
 });
 

@@ -35,7 +35,13 @@ export async function enableBoot(options: EnableOptions): Promise<BootDocument> 
   const read = (path: string) => readIfThere(join(root, path)) ?? "";
   const lines = tableChanges(needs, read(CRYPTTAB), read(FSTAB), options.entry);
   const uri = (await virsh(["uri"], { uri: guest.uri, readOnly: true })).trim();
-  const files = bootFiles({ guest, uri, needs: needs.steps, program: options.program });
+  const files = bootFiles({
+    guest,
+    uri,
+    needs: needs.steps,
+    asks: guest.domain.disks.some((d) => d.encryption !== null),
+    program: options.program,
+  });
   const planned = await plannedChanges(state, lines, files, root);
   const document = (now: BootState, changes: readonly BootChangeDocument[]): BootDocument => ({
     schema: "unterbau/boot/1",

@@ -9,7 +9,7 @@ import { unitStates } from "../tools/systemctl.ts";
 import { virsh } from "../tools/virsh.ts";
 import type { BootStepDocument } from "./boot-documents.ts";
 import { type BootFacts, bootSteps, verdictOf } from "./boot-steps.ts";
-import { guestUnit } from "./boot-unit.ts";
+import { guestUnit, unitAsks } from "./boot-unit.ts";
 import { type Needs, needsOf } from "./guest-needs.ts";
 import { pathsToStart } from "./guest-paths.ts";
 import { secretNow, secretsOf } from "./guest-secrets.ts";
@@ -50,11 +50,12 @@ export async function bootState(options: BootOptions): Promise<BootState> {
     libvirt: (await unitStates(DAEMONS, root)).some((s) => ON.includes(s)),
     autostart,
     lostSecrets: await lostSecrets(guest, options),
+    asks: unitAsks(readIfThere(join(root, "etc/systemd/system", unitName)) ?? ""),
     guarded: startProblem(guest.domain.guard)?.what ?? null,
     lostPrograms: record === null ? [] : lostPrograms(join(root, "etc/systemd/system", unitName)),
   };
   const steps = bootSteps(needs, guest.name, facts);
-  return { guest, needs, record, autostart, steps, willStart: verdictOf(steps, needs) };
+  return { guest, needs, record, autostart, steps, willStart: verdictOf(steps) };
 }
 
 /** What a migration made is opened by `unlock` without a line in crypttab, and its line can be written then. */
@@ -111,7 +112,7 @@ export function bootRemarks({ guest, needs, willStart }: BootState): string[] {
   const byQemu = guest.domain.disks.some((d) => d.encryption !== null);
   if (byQemu)
     remarks.push(
-      "QEMU decrypts a disk of it, and nobody is asked for that passphrase at a boot: the unit starts the guest only when a drop-in of yours gives it the credential unterbau.key (LoadCredentialEncrypted=); else by hand: unterbau unlock --start",
+      "QEMU decrypts a disk of it: the unit asks for that passphrase when the host is up, as for volumes of the host; a drop-in that gives it the credential unterbau.key (LoadCredentialEncrypted=) makes that unnecessary",
     );
   if (!byQemu && needs.missing.length === 0 && needs.steps.every((s) => s.kind !== "crypt"))
     remarks.push("no encrypted volume of the host holds its disks: virsh autostart is enough for it");

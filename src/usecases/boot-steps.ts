@@ -18,6 +18,8 @@ export interface BootFacts {
   readonly guarded: string | null;
   /** Disks that QEMU decrypts with a secret that libvirt forgets when the host goes down, or has not. */
   readonly lostSecrets: readonly string[];
+  /** The unit has somebody asked for them. */
+  readonly asks: boolean;
   /** The programs that the unit calls and that are not there. */
   readonly lostPrograms: readonly string[];
 }
@@ -32,9 +34,11 @@ export function bootSteps(needs: Needs, guest: string, facts: BootFacts): BootSt
       : step("libvirt", "libvirt", "is not enabled", "systemctl enable libvirtd.socket, or virtqemud.socket"),
   );
   for (const disk of facts.lostSecrets) {
-    const how = "is decrypted by QEMU, with a passphrase that libvirt has not got after a boot";
+    const enable = `unterbau boot enable vm:${printable(guest)} has somebody asked for it; by hand: unterbau unlock vm:${printable(guest)} --start`;
     steps.push(
-      step("crypt", disk, how, `nothing asks for it then; by hand: unterbau unlock vm:${printable(guest)} --start`),
+      facts.asks
+        ? step("crypt", disk, "is decrypted by QEMU, with a secret that libvirt is given by a passphrase")
+        : step("crypt", disk, "is decrypted by QEMU, with a passphrase that libvirt has not got after a boot", enable),
     );
   }
   steps.push(guestStep(guest, facts));
@@ -155,15 +159,11 @@ function guestStep(guest: string, facts: BootFacts): BootStepDocument {
 }
 
 /** `no` when something is wrong; else whether somebody has to type. */
-export function verdictOf(steps: readonly BootStepDocument[], needs: Needs): "yes" | "after-passphrase" | "no" {
+export function verdictOf(steps: readonly BootStepDocument[]): "yes" | "after-passphrase" | "no" {
   if (steps.some((s) => !s.ok)) return "no";
-  const asks = needs.steps.some(
-    (n) => n.kind === "crypt" && /by a passphrase$|by a (FIDO2|PKCS)/.test(howOf(steps, n.name)),
+  const asks = steps.some(
+    ({ kind, how }) =>
+      kind === "crypt" && !how.includes("by the TPM") && /by a passphrase$|by a (FIDO2|PKCS)/.test(how),
   );
   return asks ? "after-passphrase" : "yes";
-}
-
-function howOf(steps: readonly BootStepDocument[], name: string): string {
-  const how = steps.find((s) => s.kind === "crypt" && s.name === name)?.how ?? "";
-  return how.includes("by the TPM") ? "" : how;
 }

@@ -7,6 +7,8 @@ export interface UnitRequest {
   /** libvirt's connection, as `virsh uri` says it. */
   readonly uri: string;
   readonly needs: readonly Need[];
+  /** The passphrase of a disk that QEMU decrypts is asked for at the boot. */
+  readonly asks: boolean;
   /** How this program is called: absolute path, and arguments in front of its own. */
   readonly program: readonly string[];
 }
@@ -18,12 +20,18 @@ export interface UnitFile {
 }
 
 const FOLDER = "/etc/systemd/system";
+const ASK = "--ask-password";
 /** Seconds for the guest's own shutdown when the host goes down, then some for us. */
 const SHUTDOWN_SECONDS = 300;
 const STOP_SECONDS = SHUTDOWN_SECONDS + 30;
 
 export function guestUnit(name: string): string {
   return `unterbau-guest-${escapeUnit(name)}.service`;
+}
+
+/** Whether a unit, by its text, has somebody asked for the passphrase of a disk that QEMU decrypts. */
+export function unitAsks(text: string): boolean {
+  return new RegExp(`^ExecStart=.* ${ASK}$`, "m").test(text);
 }
 
 /**
@@ -55,7 +63,7 @@ function volumePath({ group, volume }: { readonly group: string; readonly volume
 
 /** systemd.unit(5), systemd.service(5). */
 function unitText(request: UnitRequest): string {
-  const { guest, uri, needs, program } = request;
+  const { guest, uri, needs, asks, program } = request;
   const required = needs.flatMap((need) => {
     if (need.kind === "crypt") return [cryptsetupUnit(need.name)];
     return need.kind === "volume" ? [pathUnit(volumePath(need), "device")] : [];
@@ -84,7 +92,7 @@ function unitText(request: UnitRequest): string {
     "TimeoutStartSec=infinity\n",
     `TimeoutStopSec=${STOP_SECONDS}\n`,
     "# Asks the mark of a migration, too: the old guest is never started beside its copy.\n",
-    `ExecStart=${call("unlock", ...of, "--start", "--no-prompt")}\n`,
+    `ExecStart=${call("unlock", ...of, "--start", asks ? ASK : "--no-prompt")}\n`,
     `ExecStop=${call("lock", ...of, "--guest-only", "--timeout", String(SHUTDOWN_SECONDS))}\n`,
     "\n[Install]\n",
     "WantedBy=multi-user.target\n",

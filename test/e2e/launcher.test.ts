@@ -54,5 +54,5 @@ test("--debug names the lines of the sources", () => {
   const shown = execFileSync("sh", ["-c", `node dist/cli.js inspect ${folder}/nothing --debug 2>&1 || true`], {
     encoding: "utf8",
   });
-  expect(shown).toMatch(/at .*src\/usecases\/sources\.ts:\d+:\d+/);
+  expect(shown).toMatch(/at .*src\/usecases\/open-for-reading\.ts:\d+:\d+/);
 });

@@ -1,9 +1,11 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Ajv } from "ajv";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { readIfThere } from "../../src/host/edit-table.ts";
 import type { BackupDocument } from "../../src/usecases/backup-documents.ts";
 import type { LifeDocument } from "../../src/usecases/life-documents.ts";
 import { must, run, unterbau } from "../helpers/cli.ts";
@@ -65,6 +67,24 @@ afterEach(async () => {
   rmSync(at("log"), { force: true });
 });
 
+/** Plays systemd's agent (https://systemd.io/PASSWORD_AGENTS): waits for the question about a volume and answers it; the question's file. */
+async function answerAgent(uuid: string, passphrase: string): Promise<string> {
+  const folder = "/run/systemd/ask-password";
+  for (;;) {
+    for (const name of existsSync(folder) ? readdirSync(folder).filter((n) => n.startsWith("ask.")) : []) {
+      const text = readIfThere(join(folder, name)) ?? "";
+      const socket = /^Socket=(.*)$/m.exec(text)?.[1];
+      if (socket === undefined || !text.includes(`Id=unterbau:${uuid}\n`) || answered.has(socket)) continue;
+      answered.add(socket);
+      const reply = spawnSync("/lib/systemd/systemd-reply-password", ["1", socket], { input: passphrase });
+      expect(reply.status, String(reply.stderr)).toBe(0);
+      return text;
+    }
+    await sleep(50);
+  }
+}
+const answered = new Set<string>();
+
 function disk(name: string, target: string, secret: string): string {
   const type = name.endsWith("qcow2") ? "qcow2" : "raw";
   const encryption = `<encryption format='luks'><secret type='passphrase' uuid='${secret}'/></encryption>`;
@@ -110,8 +130,9 @@ describe("unlock and lock of disks that QEMU decrypts", () => {
     expect(await secrets()).toEqual([]);
     const boot = await unterbau(["boot", "enable", "vm:mail", "--dry-run", "--connect", daemon.uri], { env });
     expect(boot.stdout.toString()).toMatch(
-      /note: QEMU decrypts a disk of it, and nobody is asked.*LoadCredentialEncrypted=/,
+      /note: QEMU decrypts a disk of it: the unit asks for that passphrase.*LoadCredentialEncrypted=/,
     );
+    expect(boot.stdout.toString()).toMatch(/^\+ExecStart=.* unlock vm:\S+ --connect \S+ --start --ask-password$/m);
 
     const r = await unlock("mail", "--start", "--key-file", at("wrong"), "--key-file", at("key"));
     expect([r.code, r.steps], r.stderr).toEqual([0, ["secret vda done", "guest mail done"]]);
@@ -138,6 +159,20 @@ describe("unlock and lock of disks that QEMU decrypts", () => {
     expect(await secrets()).toEqual([]);
     expect((await life("lock", "mail")).steps).toEqual([]);
     expect((await run("virsh", ["-c", daemon.uri, "start", "mail"])).code).toBe(1);
+  });
+
+  it("are asked for through systemd's agents, as a unit does at the boot", async () => {
+    const uuid = (await must("cryptsetup", ["luksUUID", at("a.luks")])).trim();
+    const asking = life("unlock", "mail", "--ask-password", "--start");
+    const first = await answerAgent(uuid, "another passphrase");
+    expect(first).toMatch(/^Message=Passphrase for LUKS1/m);
+    const again = await answerAgent(uuid, PASSPHRASE);
+    expect(again).toMatch(/^Message=No keyslot opens with that\. /m);
+    const r = await asking;
+    expect([r.code, r.steps], r.stderr).toEqual([0, ["secret vda done", "guest mail done"]]);
+    expect(await state("mail")).toBe("running");
+    // Who was given a key is not asked.
+    expect((await unlock("both", "--ask-password", "--key-file", at("wrong"))).code).toBe(1);
   });
 
   it("stay as they are encrypted in a backup, with their header, and are not taken for what the guest sees", async () => {

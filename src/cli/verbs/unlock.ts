@@ -6,8 +6,8 @@ import { emit, emitJson, note, palette, STDOUT } from "../output.ts";
 import type { Session } from "../session.ts";
 
 export async function run([guest = ""]: readonly string[], flags: UnlockFlags, session: Session): Promise<number> {
-  const { keyFile, keyFd, prompt, connect } = flags;
-  using keys = new Keys({ keyFile, keyFd, prompt });
+  const { keyFile, keyFd, prompt, askPassword, connect } = flags;
+  using keys = new Keys({ keyFile, keyFd, prompt, agent: askPassword });
   const doc = await unlockGuest({
     guest,
     connect,
