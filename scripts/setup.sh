@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
 
-# program:Debian package:why — the first group is what Unterbau itself calls, the second makes and judges test disks.
+# program or file:Debian package:why — the first group is what Unterbau itself calls, the second makes and judges test disks.
 needs="e2fsck:e2fsprogs:checks and repairs ext2/3/4
 bwrap:bubblewrap:the cage in which a checker runs
 mount:mount:shows a volume as a file
@@ -31,6 +31,8 @@ virsh:libvirt-clients:finds guests by name
 libvirtd:libvirt-daemon libvirt-daemon-driver-qemu:runs guests for tests
 xmllint:libxml2-utils:validates XML for libvirt
 qemu-system-x86_64:qemu-system-x86:the same
+/usr/share/OVMF/OVMF_CODE_4M.fd:ovmf:firmware of a guest with UEFI
+mcopy:mtools:puts a file on its disk
 restic:restic:keeps backups in tests
 borg:borgbackup:the same
 shellcheck:shellcheck:judges the runbooks that plan prints
@@ -47,7 +49,7 @@ mmdebstrap:mmdebstrap:installs the host that is recorded"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$needs" | while IFS=: read -r program package why; do
-  command -v "$program" >/dev/null 2>&1 || echo "$package:$program:$why"
+  case $program in /*) [ -e "$program" ] ;; *) command -v "$program" >/dev/null 2>&1 ;; esac || echo "$package:$program:$why"
 done)
 
 if [ -n "$missing" ]; then
