@@ -6,9 +6,9 @@ const LONGEST = 64 * 1024;
 
 /**
  * Asks through systemd-ask-password(1): on the host's console, and by `systemd-tty-ask-password-agent` over SSH, for as long as it takes.
- * Null: nobody answers any more (it was taken back). Throws `unsupported` where systemd is not there.
+ * Null: nobody answers any more (it was taken back, by `signal` too). Throws `unsupported` where systemd is not there.
  */
-export async function askAgent(question: string, id: string): Promise<Uint8Array | null> {
+export async function askAgent(question: string, id: string, signal?: AbortSignal): Promise<Uint8Array | null> {
   const args = ["--no-tty", "--timeout=0", "--icon=drive-harddisk", `--id=unterbau:${id}`, question];
   const chunks: Buffer[] = [];
   let size = 0;
@@ -20,6 +20,10 @@ export async function askAgent(question: string, id: string): Promise<Uint8Array
         if (size <= LONGEST) chunks.push(chunk);
         else chunk.fill(0);
       });
+      // The question is taken back with the command that asks it.
+      const end = (): void => void child.kill();
+      if (signal?.aborted) end();
+      signal?.addEventListener("abort", end, { once: true });
       child.once("error", reject);
       child.once("close", resolve);
     });

@@ -19,6 +19,8 @@ export interface KeyOptions {
   readonly prompt: boolean;
   /** Ask through systemd's agents and not on the terminal. */
   readonly agent?: boolean | undefined;
+  /** Takes a question to the agents back. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface KnownSecret extends Secret {
@@ -33,9 +35,11 @@ export class Keys implements KeyProvider, Disposable {
   readonly #asked = new Map<string, number>();
   readonly #prompt: boolean;
   readonly #agent: boolean;
+  readonly #signal: AbortSignal | undefined;
 
   constructor(options: KeyOptions) {
     this.#agent = options.agent ?? false;
+    this.#signal = options.signal;
     this.#prompt = options.prompt || this.#agent;
     for (const spec of options.keyFile ?? []) {
       const eq = spec.indexOf("=");
@@ -76,7 +80,7 @@ export class Keys implements KeyProvider, Disposable {
   /** Loaded only here: few commands ask. */
   async #ask(question: string, uuid: string): Promise<Uint8Array | null> {
     if (!this.#agent) return (await import("./tty.ts")).askSecret(question);
-    return (await import("./ask-agent.ts")).askAgent(question.trimEnd(), uuid);
+    return (await import("./ask-agent.ts")).askAgent(question.trimEnd(), uuid, this.#signal);
   }
 
   [Symbol.dispose](): void {

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -84,6 +84,15 @@ async function answerAgent(uuid: string, passphrase: string): Promise<string> {
   }
 }
 const answered = new Set<string>();
+
+/** The files of all questions of ours that are open. */
+function questions(): string[] {
+  const folder = "/run/systemd/ask-password";
+  return (existsSync(folder) ? readdirSync(folder) : [])
+    .filter((n) => n.startsWith("ask."))
+    .map((n) => readIfThere(join(folder, n)) ?? "")
+    .filter((text) => text.includes("Id=unterbau:"));
+}
 
 function disk(name: string, target: string, secret: string): string {
   const type = name.endsWith("qcow2") ? "qcow2" : "raw";
@@ -171,6 +180,14 @@ describe("unlock and lock of disks that QEMU decrypts", () => {
     const r = await asking;
     expect([r.code, r.steps], r.stderr).toEqual([0, ["secret vda done", "guest mail done"]]);
     expect(await state("mail")).toBe("running");
+    // A command that is told to end takes its question back.
+    const line = ["dist/cli.js", "unlock", "vm:both", "--connect", daemon.uri, "--ask-password"];
+    const ended = spawn(process.execPath, line, { env: { ...process.env, ...env }, stdio: "ignore" });
+    const code = new Promise((resolve) => ended.once("close", resolve));
+    while (!questions().some((text) => text.includes("Passphrase for LUKS1"))) await sleep(50);
+    ended.kill();
+    expect(await code).toBe(130);
+    expect(questions()).toEqual([]);
     // Who was given a key is not asked.
     expect((await unlock("both", "--ask-password", "--key-file", at("wrong"))).code).toBe(1);
   });

@@ -7,7 +7,7 @@ import type { Session } from "../session.ts";
 
 export async function run([guest = ""]: readonly string[], flags: UnlockFlags, session: Session): Promise<number> {
   const { keyFile, keyFd, prompt, askPassword, connect } = flags;
-  using keys = new Keys({ keyFile, keyFd, prompt, agent: askPassword });
+  using keys = new Keys({ keyFile, keyFd, prompt, agent: askPassword, signal: session.signal });
   const doc = await unlockGuest({
     guest,
     connect,
